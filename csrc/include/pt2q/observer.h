@@ -1,0 +1,74 @@
+// Observers: modules that collect statistics of the tensors passing through them and turn them into
+// a scale and a zero point (SPEC section 2). One instance must not be called by two threads at
+// once.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pt2q/graph_module.h"
+
+namespace pt2q {
+
+enum class QScheme {
+  PerTensorAffine,
+  PerTensorSymmetric,
+  PerChannelAffine,
+  PerChannelSymmetric,
+  PerChannelAffineFloatQParams,
+};
+const char* qscheme_name(QScheme scheme);  // "per_tensor_affine", ...
+QScheme parse_qscheme(const std::string& name);
+bool is_per_channel(QScheme scheme);
+bool is_symmetric(QScheme scheme);
+
+struct QParams {
+  Tensor scale;       // float32, shape [1] or [channels]
+  Tensor zero_point;  // int64 (float32 for float-qparams), same shape
+};
+
+// Named constructor arguments as with_args stores them: dtype, quant_min, quant_max, qscheme (as
+// its name), eps, ch_axis, averaging_constant, bins, is_dynamic, reduce_range, ...
+using KwArgs = std::map<std::string, Value>;
+
+// The part of every observer and fake-quantize that prepare and convert rely on.
+class Observer : public Module {
+ public:
+  virtual DType dtype() const = 0;  // target dtype; Float32 for "do not quantize"
+  virtual QScheme qscheme() const = 0;
+  virtual std::optional<int64_t> quant_min() const = 0;
+  virtual std::optional<int64_t> quant_max() const = 0;
+  virtual std::optional<int64_t> ch_axis() const { return std::nullopt; }
+  virtual bool is_dynamic() const { return false; }
+  virtual double eps() const = 0;
+  // Throws RuntimeError for observers that have none (placeholder, no-op).
+  virtual QParams calculate_qparams() = 0;
+  // Adds the statistics of another observer of the same class and settings, as if this one had also
+  // seen the other's data. Throws NotImplementedError where that has no meaning.
+  virtual void merge(const Observer& other);
+  virtual void reset_min_max_vals() {}
+};
+
+// A recipe for observers, what Class.with_args(...) returns: prints, compares and saves.
+struct ObserverCtr {
+  std::string class_name;  // "HistogramObserver"
+  KwArgs kwargs;
+  // Makes a new instance from the merged arguments.
+  std::function<std::shared_ptr<Observer>(const KwArgs&)> create;
+
+  explicit operator bool() const { return static_cast<bool>(create); }
+  ObserverCtr with_args(const KwArgs& more) const;  // later arguments win
+  // New instance; `overrides` win over kwargs.
+  std::shared_ptr<Observer> operator()(const KwArgs& overrides = {}) const;
+  std::string to_string() const;  // "HistogramObserver(eps=0.000244140625)"
+};
+bool operator==(const ObserverCtr& a, const ObserverCtr& b);  // class and arguments
+
+// The built-in class of that name ("MinMaxObserver", "HistogramObserver", ...); throws KeyError.
+ObserverCtr observer_class(const std::string& class_name);
+
+}  // namespace pt2q

@@ -1,0 +1,20 @@
+// The PT2E flow: prepare → calibrate (run the model) → convert.
+#pragma once
+
+#include <memory>
+
+#include "pt2q/graph_module.h"
+#include "pt2q/quantizer.h"
+
+namespace pt2q {
+
+// Folds batch norms, annotates with `quantizer` and inserts observers; changes `model` in place
+// (SPEC sections 1.2 and 4). Throws ValueError for a model that is already prepared.
+void prepare_pt2e(GraphModule& model, Quantizer& quantizer);
+
+// Replaces observers by quantize/dequantize operators and folds weights to integers; changes
+// `model` in place (SPEC section 5). Throws AssertionError for a model that was not prepared.
+void convert_pt2e(GraphModule& model, bool use_reference_representation = false,
+                  bool fold_quantize = true);
+
+}  // namespace pt2q

@@ -1,0 +1,118 @@
+// Quantization specs, annotations and the Quantizer interface (SPEC sections 1.4 and 1.5).
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "pt2q/graph_module.h"
+#include "pt2q/observer.h"
+
+namespace pt2q {
+
+// A node (its output) or an edge (producer, consumer).
+struct EdgeOrNode {
+  Node* producer = nullptr;
+  Node* consumer = nullptr;  // null: the output of `producer`
+
+  EdgeOrNode() = default;
+  EdgeOrNode(Node* node) : producer(node) {}  // NOLINT: implicit as in PyTorch
+  EdgeOrNode(Node* from, Node* to) : producer(from), consumer(to) {}
+  bool is_edge() const { return consumer != nullptr; }
+  bool operator==(const EdgeOrNode& o) const {
+    return producer == o.producer && consumer == o.consumer;
+  }
+  bool operator<(const EdgeOrNode& o) const {
+    return std::pair(producer, consumer) < std::pair(o.producer, o.consumer);
+  }
+};
+std::string describe(const EdgeOrNode& e);
+
+struct QuantizationSpecBase {
+  virtual ~QuantizationSpecBase() = default;
+  virtual std::string to_string() const = 0;
+};
+using SpecPtr = std::shared_ptr<const QuantizationSpecBase>;  // null: "no quantization here"
+
+struct QuantizationSpec : QuantizationSpecBase {
+  DType dtype = DType::Int8;
+  ObserverCtr observer_or_fake_quant_ctr;
+  std::optional<int64_t> quant_min;
+  std::optional<int64_t> quant_max;
+  std::optional<QScheme> qscheme;
+  std::optional<int64_t> ch_axis;
+  bool is_dynamic = false;
+
+  void check() const;  // ValueError "quant_min 5 must be <= quant_max 3.", "Ch_axis is < 0."
+  std::string to_string() const override;
+};
+bool operator==(const QuantizationSpec& a, const QuantizationSpec& b);
+
+struct FixedQParamsQuantizationSpec : QuantizationSpecBase {
+  DType dtype = DType::UInt8;
+  double scale = 1.0;
+  int64_t zero_point = 0;
+  std::optional<int64_t> quant_min;
+  std::optional<int64_t> quant_max;
+  std::optional<QScheme> qscheme;
+  bool is_dynamic = false;
+  std::string to_string() const override;
+};
+
+struct SharedQuantizationSpec : QuantizationSpecBase {
+  EdgeOrNode edge_or_node;
+  std::string to_string() const override;
+};
+
+struct DerivedQuantizationSpec : QuantizationSpecBase {
+  std::vector<EdgeOrNode> derived_from;
+  std::function<QParams(const std::vector<std::shared_ptr<Observer>>&)> derive_qparams_fn;
+  DType dtype = DType::Int32;
+  std::optional<int64_t> quant_min;
+  std::optional<int64_t> quant_max;
+  std::optional<QScheme> qscheme;
+  std::optional<int64_t> ch_axis;
+  bool is_dynamic = false;
+  std::string to_string() const override;
+};
+
+struct QuantizationAnnotation {
+  // Insertion order matters for sharing; lookups are rare and the lists short.
+  std::vector<std::pair<Node*, SpecPtr>> input_qspec_map;
+  SpecPtr output_qspec;
+  bool allow_implicit_sharing = true;
+  bool annotated = false;  // PyTorch's _annotated
+  // Set by quantizers: the node's output is meant to stay quantized (X86 propagation, SPEC 6.1).
+  bool is_output_of_quantized_pattern = false;
+
+  const SpecPtr* find_input(const Node* node) const;  // null when absent
+  void set_input(Node* node, SpecPtr spec);
+};
+
+// Activation, weight and bias specs of one configuration.
+struct QuantizationConfig {
+  SpecPtr input_activation;
+  SpecPtr output_activation;
+  SpecPtr weight;
+  SpecPtr bias;
+  bool is_qat = false;
+};
+using ConfigPtr = std::shared_ptr<const QuantizationConfig>;  // null: "do not quantize"
+
+class Quantizer {
+ public:
+  virtual ~Quantizer() = default;
+  virtual void transform_for_annotation(GraphModule&) {}
+  virtual void annotate(GraphModule& model) = 0;
+  virtual void validate(GraphModule&) {}
+  using ObserverMap = std::vector<std::pair<EdgeOrNode, std::shared_ptr<Observer>>>;
+  // After observers are created and before they are inserted; may replace instances.
+  virtual void prepare_obs_or_fq_callback(GraphModule&, ObserverMap&) {}
+};
+
+}  // namespace pt2q

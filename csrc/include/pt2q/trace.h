@@ -1,0 +1,68 @@
+// Capture: while a Tracer is active on this thread, calls on traced tensors become graph nodes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pt2q/graph_module.h"
+
+namespace pt2q {
+
+class Tracer {
+ public:
+  // Traces into `module`'s graph.
+  explicit Tracer(GraphModule& module) : module_(module) {}
+  Tracer(const Tracer&) = delete;
+  Tracer& operator=(const Tracer&) = delete;
+
+  GraphModule& module() { return module_; }
+
+  // A new model input. Symbolic sizes make dynamic dimensions.
+  Tensor add_input(const std::string& name, const TensorMeta& meta);
+  // Makes `tensor` known as attribute `path`: uses become get_attr nodes. Aliases keep the first
+  // path.
+  void add_attribute(const std::string& path, const Tensor& tensor, AttrKind kind);
+
+  // Records one call and returns the traced result (Tensor, SymInt node, scalar or List).
+  // In-place overloads are recorded as their functional form, and the written tensor afterwards
+  // stands for the result.
+  Value record(const OpDef& op, std::vector<Value> args);
+  // Finishes the graph: output node, dead code removed, checked.
+  void finish(const Value& result);
+
+  // The current module hierarchy and source line, copied into every recorded node.
+  std::vector<ModuleStackEntry> module_stack;
+  std::function<std::string()> source_location;  // may be empty
+
+  // The node a tensor stands for; constants become get_attr nodes ("_tensor_constant0" when
+  // unnamed).
+  Node* node_for(const Tensor& tensor);
+
+  // The tracer active on this thread, or null. Scope makes one active.
+  static Tracer* current();
+  class Scope {
+   public:
+    explicit Scope(Tracer* tracer);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Tracer* saved_;
+  };
+
+ private:
+  Value wrap(Node* node);  // traced value(s) of a node, with getitem nodes for several results
+  Value lower_value(const Value& value);
+
+  GraphModule& module_;
+  std::unordered_map<const void*, std::string> attribute_paths_;  // Tensor::id → path
+  std::unordered_map<const void*, Node*> attribute_nodes_;
+  std::unordered_map<const void*, Node*> rebound_;  // tensors an in-place call has changed
+  std::vector<Tensor> kept_alive_;
+};
+
+}  // namespace pt2q
