@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "base/strings.h"
+#include "ir/text.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
@@ -180,11 +181,11 @@ std::string Graph::unique_name(const std::string& wanted) {
   return candidate;
 }
 
-Node* Graph::placeholder(const std::string& target) {
+Node* Graph::placeholder(const std::string& target, const std::string& name) {
   std::unique_ptr<Node> node(new Node());
   node->opcode_ = OpCode::Placeholder;
   node->target_ = target;
-  node->name_ = unique_name(target);
+  node->name_ = unique_name(name.empty() ? target : name);
   return append(std::move(node));
 }
 
@@ -220,12 +221,12 @@ Node* Graph::call_module(const std::string& target, std::vector<Value> args,
   return append(std::move(node));
 }
 
-Node* Graph::output(Value result) {
+Node* Graph::output(Value result, const std::string& name) {
   std::unique_ptr<Node> node(new Node());
   node->opcode_ = OpCode::Output;
   node->target_ = "output";
   node->args_ = {std::move(result)};
-  node->name_ = unique_name("output");
+  node->name_ = unique_name(name);
   return append(std::move(node));
 }
 
@@ -359,15 +360,42 @@ void Graph::lint() const {
 
 namespace {
 
-std::string meta_text(const Value& val) {
-  if (val.is_none()) return "";
-  if (val.is<Value::List>()) {
-    std::vector<std::string> parts;
-    for (const Value& item : val.list()) parts.push_back(item.to_string());
-    return " : (" + join(parts, ", ") + ")";
+void collect_symbols(const SymExpr& e, std::map<std::string, int64_t>* symbols) {
+  if (e.kind == SymExpr::Kind::Symbol) symbols->emplace(e.symbol, 2);
+  for (const auto& operand : e.operands) collect_symbols(*operand, symbols);
+}
+
+void collect_symbols(const Value& v, std::map<std::string, int64_t>* symbols) {
+  const auto add = [symbols](const SymInt& size) {
+    if (size.is_constant()) return;
+    collect_symbols(*size.expr(), symbols);
+    if (size.expr()->kind == SymExpr::Kind::Symbol) (*symbols)[size.expr()->symbol] = size.hint();
+  };
+  if (v.is<SymInt>()) add(v.as<SymInt>());
+  if (v.is<TensorMeta>()) {
+    for (const SymInt& size : v.as<TensorMeta>().sizes) add(size);
   }
-  if (val.is<TensorMeta>()) return " : " + describe(val.as<TensorMeta>());
-  return " : int";
+  if (v.is<Value::List>()) {
+    for (const Value& item : v.list()) collect_symbols(item, symbols);
+  }
+}
+
+// "s0=4, s1=16": the dynamic sizes with their example values.
+std::string symbols_text(const Graph& graph) {
+  std::map<std::string, int64_t> symbols;
+  for (const Node* n = graph.first(); n != nullptr; n = n->next()) {
+    collect_symbols(n->meta.val, &symbols);
+    for (const Value& arg : n->args()) collect_symbols(arg, &symbols);
+  }
+  std::vector<std::string> parts;
+  for (const auto& [name, hint] : symbols) parts.push_back(cat(name, "=", hint));
+  return join(parts, ", ");
+}
+
+std::string args_text(const Node& n) {
+  std::vector<std::string> parts;
+  for (const Value& arg : n.args()) parts.push_back(arg.to_string());
+  return join(parts, ", ");
 }
 
 std::string call_text(const Node& n) {
@@ -389,23 +417,26 @@ std::string call_text(const Node& n) {
 }  // namespace
 
 std::string Graph::to_string() const {
-  std::string out = "graph():\n";
+  std::string out = "graph(" + symbols_text(*this) + "):\n";
   for (const Node* n = first_; n != nullptr; n = n->next_) {
-    if (n->opcode_ == OpCode::Output) {
+    if (n->opcode_ == OpCode::Output && n->name_ == "output") {
       out += "    return " + n->args_[0].to_string() + "\n";
       continue;
     }
-    out += "    %" + n->name_ + meta_text(n->meta.val) + " = ";
+    out += "    %" + n->name_;
+    const std::string val = meta_to_text(n->meta.val);
+    if (!val.empty()) out += " : " + val;
+    out += " = ";
     switch (n->opcode_) {
       case OpCode::CallFunction:
         out += call_text(*n);
         break;
-      case OpCode::CallModule: {
-        std::vector<std::string> parts;
-        for (const Value& arg : n->args_) parts.push_back(arg.to_string());
-        out += "call_module[" + n->target_ + "](" + join(parts, ", ") + ")";
+      case OpCode::CallModule:
+        out += "call_module[" + n->target_ + "](" + args_text(*n) + ")";
         break;
-      }
+      case OpCode::Output:
+        out += "output(" + args_text(*n) + ")";
+        break;
       default:
         out += std::string(opcode_name(n->opcode_)) + "[" + n->target_ + "]";
     }

@@ -102,14 +102,14 @@ class Graph {
   // New nodes go before the insertion point (default: the end). An empty name is derived as FX
   // does: the target's last part, or "conv2d" for "aten.conv2d.default" — `unique_name` makes it
   // unique.
-  Node* placeholder(const std::string& target);
+  Node* placeholder(const std::string& target, const std::string& name = "");
   Node* get_attr(const std::string& target, const std::string& name = "");
   Node* call_function(const std::string& op, std::vector<Value> args,
                       const std::map<std::string, Value>& kwargs = {},
                       const std::string& name = "");
   Node* call_module(const std::string& target, std::vector<Value> args,
                     const std::string& name = "");
-  Node* output(Value result);
+  Node* output(Value result, const std::string& name = "output");
   // A copy of `node` of another (or this) graph, with nodes in args mapped.
   Node* copy_node(const Node& node, const std::unordered_map<const Node*, Node*>& mapping);
   // Throws ValueError when the node still has users.
