@@ -3,6 +3,7 @@
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
 #include <algorithm>
+#include <type_traits>
 
 #include "base/parallel.h"
 #include "hwy/highway.h"
@@ -37,35 +38,45 @@ HWY_BEFORE_NAMESPACE();
 namespace pt2q {
 namespace HWY_NAMESPACE {
 
-// Calls vectors(channel offset, number of vectors known at compile time) to cover [begin, end) with
-// vectors of `lanes` channels, the last one overlapping, or one(channel) if there are fewer.
-template <class Vectors, class One>
-HWY_INLINE void cover_channels(int64_t begin, int64_t end, int64_t lanes, const Vectors& vectors,
-                               const One& one) {
+// Calls vectors(tag, channel offset, number of vectors known at compile time) to cover [begin, end)
+// with vectors of the wide tag, the last one overlapping; with the narrow tag if there are too few
+// channels for that; and one(channel) if there are fewer still.
+template <class Wide, class Narrow, class Vectors, class One>
+HWY_INLINE void cover_channels(Wide wide, Narrow narrow, int64_t begin, int64_t end,
+                               const Vectors& vectors, const One& one) {
+  const std::integral_constant<int, 1> single;
+  const int64_t many = static_cast<int64_t>(hn::Lanes(wide));
+  const int64_t few = static_cast<int64_t>(hn::Lanes(narrow));
   int64_t c = begin;
-  for (; c + 4 * lanes <= end; c += 4 * lanes) vectors(c, std::integral_constant<int, 4>());
-  for (; c + lanes <= end; c += lanes) vectors(c, std::integral_constant<int, 1>());
+  for (; c + 4 * many <= end; c += 4 * many) vectors(wide, c, std::integral_constant<int, 4>());
+  for (; c + 2 * many <= end; c += 2 * many) vectors(wide, c, std::integral_constant<int, 2>());
+  if (c + many <= end) {
+    vectors(wide, c, single);
+    c += many;
+  }
   if (c == end) return;
-  if (end - begin >= lanes) {
-    vectors(end - lanes, std::integral_constant<int, 1>());
+  if (end - begin >= many) {
+    vectors(wide, end - many, single);
+  } else if (end - begin >= few) {
+    for (; c + few <= end; c += few) vectors(narrow, c, single);
+    if (c < end) vectors(narrow, end - few, single);
   } else {
     for (; c < end; ++c) one(c);
   }
 }
 
-HWY_INLINE FloatVec max_of(FloatTag, FloatVec v, FloatVec best) {
+template <class V>
+HWY_INLINE V max_of(float, V v, V best) {
   return hn::IfThenElse(hn::Or(hn::Gt(v, best), hn::IsNaN(v)), v, best);
 }
-template <class D, class V>
-HWY_INLINE V max_of(D, V v, V best) {
+template <typename T, class V>
+HWY_INLINE V max_of(T, V v, V best) {
   return hn::Max(v, best);
 }
 
 // kTaps > 0: a kTaps x kTaps window that lies inside the image, with steps of one.
 template <int kTaps, typename T>
 HWY_INLINE void max_pixel(const PoolRow<T, T>& r, const PoolWindow& column, T* out) {
-  const hn::ScalableTag<T> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t line = r.width * r.channels;
   const T* first = r.image + r.row.begin * line + column.begin * r.channels;
   const int64_t step_h = r.windows->step_h, step_w = r.windows->step_w;
@@ -74,16 +85,17 @@ HWY_INLINE void max_pixel(const PoolRow<T, T>& r, const PoolWindow& column, T* o
   const int64_t row_step = kTaps > 0 ? line : step_h * line;
   const int64_t tap_step = kTaps > 0 ? r.channels : step_w * r.channels;
   cover_channels(
-      r.c_begin, r.c_end, lanes,
-      [&](int64_t c, auto count) {
+      hn::ScalableTag<T>(), hn::CappedTag<T, 16 / sizeof(T)>(), r.c_begin, r.c_end,
+      [&](auto d, int64_t c, auto count) {
         constexpr int kVectors = decltype(count)::value;
+        const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
         decltype(hn::Zero(d)) best[kVectors];
         for (int k = 0; k < kVectors; ++k) best[k] = hn::Set(d, lowest_value<T>());
         for (int64_t h = 0; h < rows; ++h) {
           for (int64_t w = 0; w < taps; ++w) {
             const T* tap = first + h * row_step + w * tap_step + c;
             for (int k = 0; k < kVectors; ++k) {
-              best[k] = max_of(d, hn::LoadU(d, tap + k * lanes), best[k]);
+              best[k] = max_of(T(), hn::LoadU(d, tap + k * lanes), best[k]);
             }
           }
         }
@@ -112,80 +124,112 @@ void max_row(const PoolRow<T, T>& r) {
   }
 }
 
-// Sums of a window in lanes: int32 for integers, float32 for float32.
-struct IntegerSum {
-  using Tag = hn::RebindToSigned<FloatTag>;
-  using Vec = hn::Vec<Tag>;
-  template <typename Q>
-  static HWY_INLINE Vec load(const Q* p) {
-    return hn::PromoteTo(Tag(), hn::LoadU(hn::Rebind<Q, FloatTag>(), p));
-  }
-  static HWY_INLINE FloatVec average(Vec sum, const AverageScale& s) {
-    const Vec centred = hn::Sub(sum, hn::Set(Tag(), s.zero_point_sum));
-    return hn::Mul(hn::ConvertTo(FloatTag(), centred), hn::Set(FloatTag(), s.factor));
-  }
-};
-
-struct FloatSum {
-  using Tag = FloatTag;
-  using Vec = FloatVec;
-  static HWY_INLINE Vec load(const float* p) { return hn::LoadU(Tag(), p); }
-  static HWY_INLINE FloatVec average(Vec sum, const AverageScale& s) {
-    return hn::Div(sum, hn::Set(FloatTag(), s.divisor));
-  }
-};
+// Loads elements as what they are summed in.
+template <class D, typename In>
+HWY_INLINE hn::Vec<D> load_terms(D d, const In* p) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<In, D>(), p));
+}
+HWY_INLINE FloatVec load_terms(FloatTag d, const float* p) { return hn::LoadU(d, p); }
 
 HWY_INLINE void store_average(FloatVec v, const QuantizeLanes&, float* y) { store_lanes(v, y); }
 template <typename Q>
 HWY_INLINE void store_average(FloatVec v, const QuantizeLanes& lanes, Q* y) {
   store_lanes(lanes(v), y);
 }
+
+// Turns window sums into averages and stores them.
+using Int32Tag = hn::RebindToSigned<FloatTag>;
+template <typename Out>
+HWY_INLINE void finish_sums(Int32Tag d, hn::Vec<Int32Tag> sum, const AverageScale& s,
+                            const QuantizeLanes& lanes, Out* y) {
+  const auto centred = hn::ConvertTo(FloatTag(), hn::Sub(sum, hn::Set(d, s.zero_point_sum)));
+  store_average(hn::Mul(centred, hn::Set(FloatTag(), s.factor)), lanes, y);
+}
+template <typename Out>
+HWY_INLINE void finish_sums(FloatTag d, FloatVec sum, const AverageScale& s,
+                            const QuantizeLanes& lanes, Out* y) {
+  store_average(hn::Div(sum, hn::Set(d, s.divisor)), lanes, y);
+}
+#if HWY_TARGET == HWY_SCALAR
+template <typename In>
+using ShortTag = Int32Tag;
+#else
+template <typename In>
+using ShortTag = hn::ScalableTag<hwy::MakeWide<In> >;
+template <class D, typename Out>
+HWY_INLINE void finish_sums(D d, hn::Vec<D> sum, const AverageScale& s, const QuantizeLanes& lanes,
+                            Out* y) {
+  const Int32Tag di;
+  finish_sums(di, hn::PromoteTo(di, hn::LowerHalf(sum)), s, lanes, y);
+  finish_sums(di, hn::PromoteTo(di, hn::UpperHalf(hn::Half<D>(), sum)), s, lanes,
+              y + hn::Lanes(di));
+}
+#endif
+
+// The tag sums are made in: 16 bits hold the sum of up to 256 bytes.
+template <bool kShort, typename In>
+struct SumTag {
+  using Wide = std::conditional_t<kShort, ShortTag<In>, Int32Tag>;
+  using Narrow = Int32Tag;
+  using Sum = int32_t;
+};
+template <bool kShort>
+struct SumTag<kShort, float> {
+  using Wide = FloatTag;
+  using Narrow = FloatTag;
+  using Sum = float;
+};
+
 inline void store_average_scalar(float v, const QuantParams&, float* y) { *y = v; }
 template <typename Q>
 void store_average_scalar(float v, const QuantParams& p, Q* y) {
   quantize_reference(&v, 1, p, y);
 }
 
-template <class Sums, typename In, typename Out>
+template <bool kShort, typename In, typename Out>
 HWY_INLINE void average_pixel(const PoolRow<In, Out>& r, const PoolWindow& column,
                               const QuantizeLanes& quantize_lanes, Out* out) {
-  const typename Sums::Tag d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  using Tags = SumTag<kShort, In>;
   const AverageScale scale = average_scale(r.row, column, *r.pool, *r.from);
   cover_channels(
-      r.c_begin, r.c_end, lanes,
-      [&](int64_t c, auto count) {
+      typename Tags::Wide(), typename Tags::Narrow(), r.c_begin, r.c_end,
+      [&](auto d, int64_t c, auto count) {
         constexpr int kVectors = decltype(count)::value;
-        typename Sums::Vec total[kVectors];
+        const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+        decltype(hn::Zero(d)) total[kVectors], line[kVectors];
         for (int k = 0; k < kVectors; ++k) total[k] = hn::Zero(d);
         for (int64_t h = r.row.begin; h < r.row.end; ++h) {
-          typename Sums::Vec line[kVectors];
+          const In* tap = r.image + (h * r.width + column.begin) * r.channels + c;
           for (int k = 0; k < kVectors; ++k) line[k] = hn::Zero(d);
-          for (int64_t w = column.begin; w < column.end; ++w) {
-            const In* tap = r.image + (h * r.width + w) * r.channels + c;
+          for (int64_t w = column.begin; w < column.end; ++w, tap += r.channels) {
             for (int k = 0; k < kVectors; ++k) {
-              line[k] = hn::Add(line[k], Sums::load(tap + k * lanes));
+              line[k] = hn::Add(line[k], load_terms(d, tap + k * lanes));
             }
           }
           for (int k = 0; k < kVectors; ++k) total[k] = hn::Add(total[k], line[k]);
         }
         for (int k = 0; k < kVectors; ++k) {
-          store_average(Sums::average(total[k], scale), quantize_lanes, out + c + k * lanes);
+          finish_sums(d, total[k], scale, quantize_lanes, out + c + k * lanes);
         }
       },
       [&](int64_t c) {
-        using Sum = hn::TFromD<typename Sums::Tag>;
+        using Sum = typename Tags::Sum;
         const Sum sum = window_sum<Sum>(r.image + c, r.width, r.channels, r.row, column);
         store_average_scalar(average(sum, scale), *r.to, out + c);
       });
 }
 
-template <class Sums, typename In, typename Out>
+template <typename In, typename Out>
 void average_row(const PoolRow<In, Out>& r) {
   const QuantizeLanes quantize_lanes(*r.to);
+  const int64_t rows = r.row.end - r.row.begin;
   Out* out = r.out;
   for (const PoolWindow& column : r.windows->columns) {
-    average_pixel<Sums>(r, column, quantize_lanes, out);
+    if (rows * (column.end - column.begin) <= 256) {
+      average_pixel<true>(r, column, quantize_lanes, out);
+    } else {
+      average_pixel<false>(r, column, quantize_lanes, out);
+    }
     out += r.out_stride;
   }
 }
@@ -193,13 +237,13 @@ void average_row(const PoolRow<In, Out>& r) {
 void max_row_u8(const PoolRow<uint8_t, uint8_t>& r) { max_row(r); }
 void max_row_s8(const PoolRow<int8_t, int8_t>& r) { max_row(r); }
 void max_row_f32(const PoolRow<float, float>& r) { max_row(r); }
-void average_row_u8_u8(const PoolRow<uint8_t, uint8_t>& r) { average_row<IntegerSum>(r); }
-void average_row_u8_s8(const PoolRow<uint8_t, int8_t>& r) { average_row<IntegerSum>(r); }
-void average_row_u8_f32(const PoolRow<uint8_t, float>& r) { average_row<IntegerSum>(r); }
-void average_row_s8_u8(const PoolRow<int8_t, uint8_t>& r) { average_row<IntegerSum>(r); }
-void average_row_s8_s8(const PoolRow<int8_t, int8_t>& r) { average_row<IntegerSum>(r); }
-void average_row_s8_f32(const PoolRow<int8_t, float>& r) { average_row<IntegerSum>(r); }
-void average_row_f32_f32(const PoolRow<float, float>& r) { average_row<FloatSum>(r); }
+void average_row_u8_u8(const PoolRow<uint8_t, uint8_t>& r) { average_row(r); }
+void average_row_u8_s8(const PoolRow<uint8_t, int8_t>& r) { average_row(r); }
+void average_row_u8_f32(const PoolRow<uint8_t, float>& r) { average_row(r); }
+void average_row_s8_u8(const PoolRow<int8_t, uint8_t>& r) { average_row(r); }
+void average_row_s8_s8(const PoolRow<int8_t, int8_t>& r) { average_row(r); }
+void average_row_s8_f32(const PoolRow<int8_t, float>& r) { average_row(r); }
+void average_row_f32_f32(const PoolRow<float, float>& r) { average_row(r); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace pt2q

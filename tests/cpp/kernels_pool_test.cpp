@@ -126,6 +126,7 @@ TEST(AdaptiveAvgPool, EqualsReference) {
                                                    {{3, 5, 7, 300}, 2, 3},
                                                    {{2, 8, 8, 5}, 3, 3},
                                                    {{1, 3, 3, 20}, 6, 6},
+                                                   {{1, 30, 40, 100}, 1, 1},
                                                    {{50, 7, 7, 40}, 1, 1}}) {
       const QuantParams from{0.02, 30, 0, 255}, to{0.011, 5, 0, 255};
       const auto x = random_integers<uint8_t>(numel(a.shape), 9);
