@@ -11,24 +11,14 @@
 #include <vector>
 
 #include "pt2q/graph_module.h"
+#include "pt2q/qscheme.h"
 
 namespace pt2q {
 
-enum class QScheme {
-  PerTensorAffine,
-  PerTensorSymmetric,
-  PerChannelAffine,
-  PerChannelSymmetric,
-  PerChannelAffineFloatQParams,
-};
-const char* qscheme_name(QScheme scheme);  // "per_tensor_affine", ...
-QScheme parse_qscheme(const std::string& name);
-bool is_per_channel(QScheme scheme);
-bool is_symmetric(QScheme scheme);
-
 struct QParams {
-  Tensor scale;       // float32, shape [1] or [channels]
-  Tensor zero_point;  // int64 (float32 for float-qparams), same shape
+  Tensor scale;  // float32, shape [1] or [channels]
+  Tensor
+      zero_point;  // same shape; int32 for affine, int64 for symmetric, float32 for float-qparams
 };
 
 // Named constructor arguments as with_args stores them: dtype, quant_min, quant_max, qscheme (as
