@@ -32,45 +32,60 @@ class Error : public std::runtime_error {
   std::string full_;
 };
 
-// A value that is out of range or inconsistent with another (Python: ValueError).
-class ValueError : public Error {
+// Base of the leaves: `throw TypeError(...).at_op(name)` throws a TypeError, not a plain Error.
+template <typename Leaf>
+class ErrorLeaf : public Error {
  public:
   using Error::Error;
+  Leaf& at_node(const std::string& node) {
+    Error::at_node(node);
+    return static_cast<Leaf&>(*this);
+  }
+  Leaf& at_op(const std::string& op) {
+    Error::at_op(op);
+    return static_cast<Leaf&>(*this);
+  }
+};
+
+// A value that is out of range or inconsistent with another (Python: ValueError).
+class ValueError : public ErrorLeaf<ValueError> {
+ public:
+  using ErrorLeaf::ErrorLeaf;
 };
 // An argument of the wrong kind (Python: TypeError).
-class TypeError : public Error {
+class TypeError : public ErrorLeaf<TypeError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // Something pt2q does not do (Python: NotImplementedError).
-class NotImplementedError : public Error {
+class NotImplementedError : public ErrorLeaf<NotImplementedError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // An index or dimension out of range (Python: IndexError).
-class IndexError : public Error {
+class IndexError : public ErrorLeaf<IndexError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // A name that does not exist (Python: KeyError).
-class KeyError : public Error {
+class KeyError : public ErrorLeaf<KeyError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // A contract of PyTorch's API that PyTorch itself checks with assert (Python: AssertionError).
-class AssertionError : public Error {
+class AssertionError : public ErrorLeaf<AssertionError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // A wrong state or a failure outside the caller's arguments (Python: RuntimeError).
-class RuntimeError : public Error {
+class RuntimeError : public ErrorLeaf<RuntimeError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // A file that cannot be read or written (Python: OSError).
-class FileError : public Error {
+class FileError : public ErrorLeaf<FileError> {
  public:
-  using Error::Error;
+  using ErrorLeaf::ErrorLeaf;
 };
 // A defect of pt2q itself; never the result of bad input (Python: RuntimeError).
 class InternalError : public Error {

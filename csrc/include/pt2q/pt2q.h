@@ -5,6 +5,7 @@
 #include "pt2q/error.h"
 #include "pt2q/graph.h"
 #include "pt2q/graph_module.h"
+#include "pt2q/io.h"
 #include "pt2q/log.h"
 #include "pt2q/observer.h"
 #include "pt2q/op.h"
