@@ -1,0 +1,192 @@
+#include "kernels/epilogue.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "pt2q/error.h"
+
+namespace pt2q::kernels {
+namespace {
+
+int32_t type_min(ElemType type) { return type == ElemType::s8 ? -128 : 0; }
+int32_t type_max(ElemType type) { return type == ElemType::s8 ? 127 : 255; }
+
+void check_length(const char* what, size_t got, int64_t channels) {
+  throw ValueError(std::string("epilogue: ") + what + " has " + std::to_string(got) +
+                       " values for " + std::to_string(channels) + " output channels",
+                   "pass one value per output channel");
+}
+
+void check_spec(const EpilogueSpec& spec, int64_t channels) {
+  const auto n = static_cast<size_t>(channels);
+  if (spec.scale.size() != n && spec.scale.size() != 1)
+    check_length("scale", spec.scale.size(), channels);
+  if (!spec.bias.empty() && spec.bias.size() != n) check_length("bias", spec.bias.size(), channels);
+  if (spec.ops.size() > static_cast<size_t>(Epilogue::kMaxOps))
+    throw ValueError("epilogue: more than " + std::to_string(Epilogue::kMaxOps) + " post-ops");
+  const auto adds = std::count_if(spec.ops.begin(), spec.ops.end(),
+                                  [](const PostOp& op) { return op.kind == PostOpKind::add; });
+  if (adds > 1) throw ValueError("epilogue: more than one residual add");
+  if (spec.out == ElemType::f32) return;
+  if (!(spec.out_scale > 0)) throw ValueError("epilogue: out_scale must be positive");
+  if (spec.qmin > spec.qmax || spec.qmin < type_min(spec.out) || spec.qmax > type_max(spec.out))
+    throw ValueError("epilogue: [qmin, qmax] = [" + std::to_string(spec.qmin) + ", " +
+                     std::to_string(spec.qmax) + "] does not fit the output type");
+  if (spec.out_zero_point < -255 || spec.out_zero_point > 255)
+    throw ValueError("epilogue: zero point " + std::to_string(spec.out_zero_point) +
+                     " is outside [-255, 255]");
+}
+
+// Copies [groups][per_group] into rows padded to 16, so that vector loads stay inside.
+std::vector<float> padded(const std::vector<float>& values, int64_t channels, int64_t groups) {
+  const int64_t per_group = channels / groups;
+  const int64_t row = (per_group + 15) / 16 * 16;
+  std::vector<float> out(static_cast<size_t>(groups * row), 0.0F);
+  if (values.empty()) return out;
+  for (int64_t c = 0; c < channels; ++c) {
+    const auto from = static_cast<size_t>(values.size() == 1 ? 0 : c);
+    out[static_cast<size_t>(c / per_group * row + c % per_group)] = values[from];
+  }
+  return out;
+}
+
+// relu and clip are monotone, and so are scaling, rounding and shifting: clamping the real value is
+// clamping the integer by the images of the bounds.
+void fold_clamp(const EpilogueSpec& spec, const PostOp& op, Epilogue& out) {
+  const float lo = op.kind == PostOpKind::relu ? 0.0F : op.alpha;
+  const int32_t qlo = epilogue_quantize(spec, lo);
+  out.qmin = std::max(out.qmin, qlo);
+  out.qmax = std::max(out.qmax, qlo);
+  if (op.kind == PostOpKind::clip) {
+    const int32_t qhi = epilogue_quantize(spec, op.beta);
+    out.qmax = std::min(out.qmax, qhi);
+    out.qmin = std::min(out.qmin, qhi);
+  }
+}
+
+bool is_clamp(const PostOp& op) {
+  return op.kind == PostOpKind::relu ||
+         (op.kind == PostOpKind::clip && op.alpha <= op.beta);  // false for NaN bounds
+}
+
+// The largest |y * inv_scale| that can occur, or infinity.
+double output_bound(const EpilogueSpec& spec, double max_abs_acc) {
+  double scale = 0, bias = 0;
+  for (const float s : spec.scale)
+    scale = std::isfinite(s) ? std::max(scale, std::fabs(double{s})) : INFINITY;
+  for (const float b : spec.bias)
+    bias = std::isfinite(b) ? std::max(bias, std::fabs(double{b})) : INFINITY;
+  double bound = max_abs_acc * scale + bias;
+  for (const PostOp& op : spec.ops) {
+    if (op.kind != PostOpKind::add) continue;
+    bound += std::fabs(double{op.residual_scale}) *
+             (256.0 + std::fabs(static_cast<double>(op.residual_zero_point)));
+  }
+  return bound / double{spec.out_scale};
+}
+
+bool try_fast(const EpilogueSpec& spec, double max_abs_acc, Epilogue& out) {
+  if (spec.out == ElemType::f32) return false;
+  const double bound = output_bound(spec, max_abs_acc);
+  if (!(bound < 2147483000.0) || !std::isfinite(out.inv_scale)) return false;
+  size_t i = 0;
+  if (i < spec.ops.size() && spec.ops[i].kind == PostOpKind::add) {
+    if (spec.ops[i].residual_type == ElemType::f32) return false;
+    ++i;
+  }
+  Epilogue folded = out;
+  for (; i < spec.ops.size(); ++i) {
+    if (!is_clamp(spec.ops[i])) return false;
+    fold_clamp(spec, spec.ops[i], folded);
+  }
+  out.qmin = folded.qmin;
+  out.qmax = folded.qmax;
+  return true;
+}
+
+}  // namespace
+
+Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t groups,
+                       double max_abs_acc) {
+  check_spec(spec, channels);
+  Epilogue out;
+  out.scale = padded(spec.scale, channels, groups);
+  out.bias = padded(spec.bias, channels, groups);
+  out.op_count = static_cast<int>(spec.ops.size());
+  std::copy(spec.ops.begin(), spec.ops.end(), out.ops);
+  for (const PostOp& op : spec.ops) {
+    if (op.kind != PostOpKind::add) continue;
+    out.has_add = true;
+    out.add = op;
+  }
+  out.out = spec.out;
+  out.inv_scale = static_cast<float>(1.0 / double{spec.out_scale});
+  out.zero_point = spec.out_zero_point;
+  out.qmin = spec.qmin;
+  out.qmax = spec.qmax;
+  out.fast = try_fast(spec, max_abs_acc, out);
+  return out;
+}
+
+float post_op_scalar(const PostOp& op, float y) {
+  switch (op.kind) {
+    case PostOpKind::relu:
+      return y < 0.0F ? 0.0F : y;
+    case PostOpKind::clip:
+      return y < op.alpha ? op.alpha : (y > op.beta ? op.beta : y);
+    case PostOpKind::leaky_relu:
+      return y < 0.0F ? op.alpha * y : y;
+    case PostOpKind::hardswish: {
+      const float t = y + 3.0F;
+      const float c = t < 0.0F ? 0.0F : (t > 6.0F ? 6.0F : t);
+      return y * c / 6.0F;
+    }
+    case PostOpKind::sigmoid:
+      return 1.0F / (1.0F + std::exp(-y));
+    case PostOpKind::silu:
+      return y / (1.0F + std::exp(-y));
+    case PostOpKind::tanh:
+      return std::tanh(y);
+    case PostOpKind::gelu_erf:
+      return 0.5F * y * (1.0F + std::erf(y * 0.70710678118654752F));
+    case PostOpKind::gelu_tanh: {
+      const float inner = 0.79788456080286536F * (y + 0.044715F * y * y * y);
+      return 0.5F * y * (1.0F + std::tanh(inner));
+    }
+    case PostOpKind::add:
+      break;
+  }
+  return y;
+}
+
+float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual) {
+  const auto channel = static_cast<size_t>(oc);
+  const float scale = spec.scale.size() == 1 ? spec.scale[0] : spec.scale[channel];
+  const float bias = spec.bias.empty() ? 0.0F : spec.bias[channel];
+  float y = std::fma(static_cast<float>(acc), scale, bias);
+  for (const PostOp& op : spec.ops) {
+    if (op.kind != PostOpKind::add) {
+      y = post_op_scalar(op, y);
+    } else if (op.residual_type == ElemType::f32) {
+      y = y + *static_cast<const float*>(residual);
+    } else {
+      const int32_t r = op.residual_type == ElemType::u8
+                            ? int32_t{*static_cast<const uint8_t*>(residual)}
+                            : int32_t{*static_cast<const int8_t*>(residual)};
+      y = std::fma(static_cast<float>(r - op.residual_zero_point), op.residual_scale, y);
+    }
+  }
+  return y;
+}
+
+int32_t epilogue_quantize(const EpilogueSpec& spec, float y) {
+  const auto inv_scale = static_cast<float>(1.0 / double{spec.out_scale});
+  const float q = std::nearbyint(y * inv_scale) + static_cast<float>(spec.out_zero_point);
+  if (std::isnan(q)) return 0;
+  return static_cast<int32_t>(
+      std::min(std::max(q, static_cast<float>(spec.qmin)), static_cast<float>(spec.qmax)));
+}
+
+}  // namespace pt2q::kernels

@@ -1,0 +1,102 @@
+// What happens to an int32 convolution or matmul accumulator before it is stored, fused into the
+// compute kernels. Every instruction set computes bit-identical results:
+//
+//   acc       int32, exact: sum of (xq - zx) * wq
+//   y         = fma(float(acc), scale[oc], bias[oc])                 one rounding
+//   post-ops  in order, on y in real units (PostOp below)
+//   float32   y as it is
+//   u8 / s8   q = clamp(rint(y * inv_scale) + zero_point, qmin, qmax), rint half to even,
+//             inv_scale = float(1.0 / double(out_scale)); NaN gives 0, as quantize_per_tensor does
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pt2q::kernels {
+
+enum class ElemType { f32, u8, s8 };
+
+enum class PostOpKind {
+  relu,
+  clip,        // min(max(y, alpha), beta); relu6, hardtanh
+  leaky_relu,  // y < 0 ? alpha * y : y
+  hardswish,   // y * min(max(y + 3, 0), 6) / 6
+  sigmoid,
+  silu,
+  tanh,
+  gelu_erf,
+  gelu_tanh,
+  add,  // residual: fma(float(r - residual_zero_point), residual_scale, y), or y + r for f32
+};
+
+struct PostOp {
+  PostOpKind kind = PostOpKind::relu;
+  float alpha = 0;
+  float beta = 0;
+  ElemType residual_type = ElemType::u8;  // add only
+  float residual_scale = 1;
+  int32_t residual_zero_point = 0;
+};
+
+struct EpilogueSpec {
+  std::vector<float> scale;  // [OC] or [1]: scale_x * scale_w[oc]
+  std::vector<float> bias;   // [OC], real units; empty = 0
+  std::vector<PostOp> ops;   // at most one `add`
+  ElemType out = ElemType::u8;
+  float out_scale = 1;
+  int32_t out_zero_point = 0;
+  int32_t qmin = 0;
+  int32_t qmax = 255;
+};
+
+// A checked EpilogueSpec in the form kernels read: arrays padded to 16 channels per group, relu and
+// clip folded into the integer bounds where that is exact.
+struct Epilogue {
+  static constexpr int kMaxOps = 8;
+
+  std::vector<float> scale;
+  std::vector<float> bias;
+  PostOp ops[kMaxOps];
+  int op_count = 0;
+  ElemType out = ElemType::u8;
+  float inv_scale = 1;
+  int32_t zero_point = 0;
+  int32_t qmin = 0;
+  int32_t qmax = 255;
+  bool has_add = false;
+  PostOp add;
+  // True when the ops are [add] or nothing (relu/clip folded into qmin, qmax) and no value can be
+  // NaN or leave the int32 range, so that saturating integer packing is exact.
+  bool fast = false;
+};
+
+// `channels` = OC; `groups` splits it; `max_abs_acc` bounds |acc| (it decides `fast`).
+// Throws ValueError for wrong lengths, ranges or more than kMaxOps ops.
+Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t groups,
+                       double max_abs_acc);
+
+// Where a block of results goes. Row i of the block is output pixel i.
+struct EpilogueBlock {
+  const int32_t* acc = nullptr;  // [rows, acc_stride], acc_stride a multiple of 16
+  ptrdiff_t acc_stride = 0;
+  int rows = 0;
+  int channels = 0;              // valid channels in this block
+  const float* scale = nullptr;  // this block's first channel
+  const float* bias = nullptr;
+  void* dst = nullptr;       // first pixel, first channel of the block
+  ptrdiff_t dst_stride = 0;  // elements between pixels
+  const void* residual = nullptr;
+  ptrdiff_t residual_stride = 0;
+};
+using EpilogueFn = void (*)(const Epilogue&, const EpilogueBlock&);
+
+// The scalar reference: one accumulator to its real value before output conversion, and to its
+// quantized value. `residual` points at one element of op.residual_type (null without `add`).
+float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual);
+int32_t epilogue_quantize(const EpilogueSpec& spec, float y);
+
+// One float through a non-residual post-op; shared by all instruction sets for transcendentals.
+float post_op_scalar(const PostOp& op, float y);
+
+}  // namespace pt2q::kernels

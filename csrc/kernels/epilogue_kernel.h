@@ -1,0 +1,162 @@
+// The epilogue over a vector layer V of 16 lanes. Included by the per-ISA files inside their target
+// region, after all other includes; V is a distinct type per ISA, so no two files share a function.
+//
+// V: F (16 floats), I (16 int32); load_i, load_f, set_f, to_float, to_int (rint half even), fma,
+// mul, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x, y),
+// zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n),
+// store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2.
+#pragma once
+
+#include "kernels/epilogue.h"
+
+namespace pt2q::kernels {
+
+template <class V>
+struct EpilogueKernel {
+  using F = typename V::F;
+  using I = typename V::I;
+
+  static F real(const EpilogueBlock& b, const int32_t* acc, int c) {
+    return V::fma(V::to_float(V::load_i(acc + c)), V::load_f(b.scale + c), V::load_f(b.bias + c));
+  }
+
+  static F add_residual(const PostOp& op, const void* residual, ptrdiff_t at, int n, F y) {
+    if (op.residual_type == ElemType::f32) {
+      return V::add(y, V::load_fn(static_cast<const float*>(residual) + at, n));
+    }
+    const I r =
+        V::load_q(static_cast<const uint8_t*>(residual) + at, n, op.residual_type == ElemType::s8);
+    const F centered = V::to_float(V::sub_i(r, V::set_i(op.residual_zero_point)));
+    return V::fma(centered, V::set_f(op.residual_scale), y);
+  }
+
+  static F apply(const PostOp& op, F y) {
+    switch (op.kind) {
+      case PostOpKind::relu: {
+        const F zero = V::set_f(0.0F);
+        return V::select_lt(y, zero, zero, y);
+      }
+      case PostOpKind::clip: {
+        const F lo = V::set_f(op.alpha);
+        const F hi = V::set_f(op.beta);
+        return V::select_lt(y, lo, lo, V::select_lt(hi, y, hi, y));
+      }
+      case PostOpKind::leaky_relu: {
+        return V::select_lt(y, V::set_f(0.0F), V::mul(V::set_f(op.alpha), y), y);
+      }
+      case PostOpKind::hardswish: {
+        const F zero = V::set_f(0.0F);
+        const F six = V::set_f(6.0F);
+        const F t = V::add(y, V::set_f(3.0F));
+        const F c = V::select_lt(t, zero, zero, V::select_lt(six, t, six, t));
+        return V::div(V::mul(y, c), six);
+      }
+      default:
+        break;
+    }
+    alignas(64) float lanes[16];
+    V::store_fn(lanes, y, 16);
+    for (float& lane : lanes) lane = post_op_scalar(op, lane);
+    return V::load_f(lanes);
+  }
+
+  static void general(const Epilogue& e, const EpilogueBlock& b) {
+    for (int row = 0; row < b.rows; ++row) {
+      for (int c = 0; c < b.channels; c += 16) {
+        const int n = b.channels - c < 16 ? b.channels - c : 16;
+        F y = real(b, b.acc + row * b.acc_stride, c);
+        for (int i = 0; i < e.op_count; ++i) {
+          y = e.ops[i].kind == PostOpKind::add
+                  ? add_residual(e.ops[i], b.residual, row * b.residual_stride + c, n, y)
+                  : apply(e.ops[i], y);
+        }
+        store_general(e, b, row * b.dst_stride + c, n, y);
+      }
+    }
+  }
+
+  static void store_general(const Epilogue& e, const EpilogueBlock& b, ptrdiff_t at, int n, F y) {
+    if (e.out == ElemType::f32) {
+      V::store_fn(static_cast<float*>(b.dst) + at, y, n);
+      return;
+    }
+    const F scaled = V::mul(y, V::set_f(e.inv_scale));
+    const F lo = V::set_f(static_cast<float>(e.qmin - e.zero_point));
+    const F hi = V::set_f(static_cast<float>(e.qmax - e.zero_point));
+    // The bounds are integers, so clamping before rounding is clamping after it.
+    const F clamped = V::select_lt(scaled, lo, lo, V::select_lt(hi, scaled, hi, scaled));
+    I q = V::add_i(V::to_int(clamped), V::set_i(e.zero_point));
+    q = V::zero_if_nan(q, scaled);
+    V::store_q16(static_cast<uint8_t*>(b.dst) + at, q, n);
+  }
+
+  struct FastArgs {
+    F inv_scale;
+    F residual_scale;
+    I residual_zero;
+    typename V::Pack pack;
+  };
+
+  template <bool kAdd, bool kAddS8>
+  static I fast_lane(const FastArgs& a, const EpilogueBlock& b, int row, int c, int n) {
+    F y = real(b, b.acc + row * b.acc_stride, c);
+    if (kAdd) {
+      const I r = V::load_q(static_cast<const uint8_t*>(b.residual) + row * b.residual_stride + c,
+                            n, kAddS8);
+      y = V::fma(V::to_float(V::sub_i(r, a.residual_zero)), a.residual_scale, y);
+    }
+    return V::to_int(V::mul(y, a.inv_scale));
+  }
+
+  template <bool kS8, bool kAdd, bool kAddS8>
+  static void fast(const Epilogue& e, const EpilogueBlock& b) {
+    FastArgs a{V::set_f(e.inv_scale), V::set_f(e.add.residual_scale),
+               V::set_i(e.add.residual_zero_point),
+               V::template make_pack<kS8>(e.zero_point, e.qmin, e.qmax)};
+    uint8_t* dst = static_cast<uint8_t*>(b.dst);
+    if (b.channels == 32) {
+      int row = 0;
+      for (; row + 2 <= b.rows; row += 2) {
+        const I q0 = fast_lane<kAdd, kAddS8>(a, b, row, 0, 16);
+        const I q1 = fast_lane<kAdd, kAddS8>(a, b, row, 16, 16);
+        const I q2 = fast_lane<kAdd, kAddS8>(a, b, row + 1, 0, 16);
+        const I q3 = fast_lane<kAdd, kAddS8>(a, b, row + 1, 16, 16);
+        uint8_t* at = dst + row * b.dst_stride;
+        V::template store_q32x2<kS8>(at, at + b.dst_stride, q0, q1, q2, q3, a.pack);
+      }
+      for (; row < b.rows; ++row) fast_tail<kS8, kAdd, kAddS8>(a, b, dst, row, 0);
+      return;
+    }
+    for (int row = 0; row < b.rows; ++row) {
+      int c = 0;
+      for (; c + 64 <= b.channels; c += 64) {
+        const I q0 = fast_lane<kAdd, kAddS8>(a, b, row, c, 16);
+        const I q1 = fast_lane<kAdd, kAddS8>(a, b, row, c + 16, 16);
+        const I q2 = fast_lane<kAdd, kAddS8>(a, b, row, c + 32, 16);
+        const I q3 = fast_lane<kAdd, kAddS8>(a, b, row, c + 48, 16);
+        V::template store_q64<kS8>(dst + row * b.dst_stride + c, q0, q1, q2, q3, a.pack);
+      }
+      fast_tail<kS8, kAdd, kAddS8>(a, b, dst, row, c);
+    }
+  }
+
+  template <bool kS8, bool kAdd, bool kAddS8>
+  static void fast_tail(const FastArgs& a, const EpilogueBlock& b, uint8_t* dst, int row, int c) {
+    for (; c < b.channels; c += 16) {
+      const int n = b.channels - c < 16 ? b.channels - c : 16;
+      const I q = fast_lane<kAdd, kAddS8>(a, b, row, c, n);
+      V::template store_packed16<kS8>(dst + row * b.dst_stride + c, q, a.pack, n);
+    }
+  }
+
+  static void run(const Epilogue& e, const EpilogueBlock& b) {
+    if (!e.fast) return general(e, b);
+    const bool s8 = e.out == ElemType::s8;
+    if (!e.has_add) return s8 ? fast<true, false, false>(e, b) : fast<false, false, false>(e, b);
+    if (e.add.residual_type == ElemType::s8)
+      return s8 ? fast<true, true, true>(e, b) : fast<false, true, true>(e, b);
+    return s8 ? fast<true, true, false>(e, b) : fast<false, true, false>(e, b);
+  }
+};
+
+}  // namespace pt2q::kernels

@@ -1,0 +1,64 @@
+#include "kernels/isa.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+
+#include "base/cpu.h"
+#include "pt2q/error.h"
+
+namespace pt2q::kernels {
+namespace {
+
+constexpr Isa kAll[] = {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni, Isa::amx};
+
+Isa cap_from_environment() {
+  const char* value = std::getenv("PT2Q_MAX_ISA");
+  return value == nullptr || *value == '\0' ? Isa::amx : isa_from_label(value);
+}
+
+std::atomic<Isa>& cap() {
+  static std::atomic<Isa> value{cap_from_environment()};
+  return value;
+}
+
+}  // namespace
+
+Isa native_isa() {
+  const CpuFeatures& f = cpu_features();
+  if (f.amx_int8) return Isa::amx;
+  if (f.avx512vnni) return Isa::avx512_vnni;
+  if (f.avx512bw) return Isa::avx512;
+  if (f.avx2 && f.fma) return Isa::avx2;
+  return Isa::portable;
+}
+
+Isa best_isa() { return std::min(native_isa(), cap().load()); }
+
+void set_isa_cap(Isa value) { cap().store(value); }
+
+const char* isa_label(Isa isa) {
+  switch (isa) {
+    case Isa::portable:
+      return "portable";
+    case Isa::avx2:
+      return "avx2";
+    case Isa::avx512:
+      return "avx512";
+    case Isa::avx512_vnni:
+      return "avx512_vnni";
+    case Isa::amx:
+      return "amx";
+  }
+  return "portable";
+}
+
+Isa isa_from_label(const std::string& label) {
+  for (const Isa isa : kAll) {
+    if (label == isa_label(isa)) return isa;
+  }
+  throw ValueError("unknown instruction set '" + label + "'",
+                   "use portable, avx2, avx512, avx512_vnni or amx");
+}
+
+}  // namespace pt2q::kernels

@@ -1,0 +1,100 @@
+// AVX2 micro-kernels: exact vpmaddubsw / vpmaddwd routes, and AVX-VNNI.
+#include <immintrin.h>
+
+#include "kernels/qconv_kernel.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#include "kernels/epilogue_kernel.h"
+#include "kernels/qconv_dot.h"
+#include "kernels/vec_avx2.h"
+
+namespace pt2q::kernels {
+namespace {
+
+struct Avx2Base {
+  struct Acc {
+    __m256i lo, hi;
+  };
+  static constexpr int kMaxPanels = 1;
+  static __m256i load256(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  static Acc load(const int32_t* p) { return {load256(p), load256(p + 8)}; }
+  static void store(int32_t* p, Acc a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.lo);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), a.hi);
+  }
+  static void add(__m256i& acc, __m256i x) { __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(x)); }
+  static __m256i quad(const uint8_t* p) {
+    int32_t x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm256_set1_epi32(x);
+  }
+};
+
+struct Avx2Vnni : Avx2Base {
+  using Src = __m256i;
+  using W = Acc;
+  static constexpr int kPixels1 = 6;
+  static constexpr int kBytesPerQuad = 64;
+  static Src bcast(const uint8_t* p) { return quad(p); }
+  static W weights(const int8_t* p) { return {load256(p), load256(p + 32)}; }
+  static void mac(Acc& acc, Src s, const W& w) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc.lo) : "x"(s), "x"(w.lo));
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc.hi) : "x"(s), "x"(w.hi));
+  }
+};
+
+struct Avx2Maddubs : Avx2Base {
+  using Src = __m256i;
+  using W = const int8_t*;
+  static constexpr int kPixels1 = 6;
+  static constexpr int kBytesPerQuad = 64;
+  static Src bcast(const uint8_t* p) { return quad(p); }
+  static W weights(const int8_t* p) { return p; }
+  static void mac8(__m256i& acc, Src s, const int8_t* w) {
+    const __m256i pairs = _mm256_maddubs_epi16(s, load256(w));
+    add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static void mac(Acc& acc, Src s, W w) {
+    mac8(acc.lo, s, w);
+    mac8(acc.hi, s, w + 32);
+  }
+};
+
+struct Avx2S16 : Avx2Base {
+  struct Src {
+    __m256i even, odd;
+  };
+  using W = const int8_t*;
+  static constexpr int kPixels1 = 5;
+  static constexpr int kBytesPerQuad = 128;
+  static Src bcast(const uint8_t* p) {
+    const __m256i x = quad(p);
+    return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
+  }
+  static W weights(const int8_t* p) { return p; }
+  static void mac(Acc& acc, Src s, W w) {
+    add(acc.lo, _mm256_madd_epi16(s.even, load256(w)));
+    add(acc.hi, _mm256_madd_epi16(s.even, load256(w + 32)));
+    add(acc.lo, _mm256_madd_epi16(s.odd, load256(w + 64)));
+    add(acc.hi, _mm256_madd_epi16(s.odd, load256(w + 96)));
+  }
+};
+
+}  // namespace
+
+const DotTable& dot_table_avx2(DotKind kind) {
+  static const DotTable vnni = make_dot_table<Avx2Vnni>();
+  static const DotTable maddubs = make_dot_table<Avx2Maddubs>();
+  static const DotTable s16 = make_dot_table<Avx2S16>();
+  return kind == DotKind::vnni ? vnni : (kind == DotKind::maddubs ? maddubs : s16);
+}
+
+void epilogue_avx2(const Epilogue& epilogue, const EpilogueBlock& block) {
+  EpilogueKernel<VecAvx2>::run(epilogue, block);
+}
+
+}  // namespace pt2q::kernels
+#pragma GCC pop_options

@@ -1,0 +1,77 @@
+// Internal interface between the convolution driver (qconv.cpp) and the per-ISA micro-kernels.
+//
+// A block of output pixels reads its inputs at `src + i * step + offset`, where offset runs over
+// the packed K layout; weights are panels of 16 output channels, [k / 4][16 channels][4 bytes].
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/epilogue.h"
+
+namespace pt2q::kernels {
+
+// A contiguous piece of K: `quads` groups of four input bytes starting at `offset` bytes from the
+// pixel. AMX uses pieces of exactly 16 quads.
+struct KPiece {
+  int32_t offset = 0;
+  int32_t quads = 0;
+};
+
+struct DotArgs {
+  const uint8_t* src = nullptr;
+  ptrdiff_t step = 0;  // bytes between neighbouring pixels
+  const KPiece* pieces = nullptr;
+  int piece_count = 0;
+  const int8_t* weights = nullptr;
+  ptrdiff_t panel_stride = 0;     // bytes between 16-channel panels
+  const int32_t* init = nullptr;  // accumulator start per channel: -zx * sum(w)
+  int32_t* acc = nullptr;         // [rows][16 * panels]
+};
+using DotFn = void (*)(const DotArgs&);
+
+// Dot-product routes. All are exact; maddubs only runs when the packed weights prove that its
+// 16-bit sums cannot saturate.
+enum class DotKind { vnni, maddubs, s16 };
+
+constexpr int kMaxPixels = 8;  // pixels per DotFn block
+constexpr int kMaxPanels = 4;
+
+struct DotTable {
+  // fn[panels - 1][pixels - 1]; pixels up to max_pixels[panels - 1] (0: not available)
+  DotFn fn[kMaxPanels][kMaxPixels] = {};
+  int max_pixels[kMaxPanels] = {};
+  int max_panels = 0;
+  int bytes_per_quad = 64;  // of one panel
+};
+
+// AMX: two tiles of pixels by two panels; a tile is 16 pixels (or `tile_rows` for tiny inputs).
+struct TileArgs {
+  const uint8_t* src[2] = {};
+  ptrdiff_t step = 0;
+  const KPiece* pieces = nullptr;
+  int piece_count = 0;
+  const int8_t* weights = nullptr;
+  ptrdiff_t panel_stride = 0;
+  const int32_t* init = nullptr;
+  int32_t* acc = nullptr;  // [2 * 16][16 * panels]
+};
+using TileFn = void (*)(const TileArgs&);
+
+struct TileTable {
+  TileFn fn[2][2] = {};  // [tiles - 1][panels - 1]
+  void (*configure)(int tile_rows) = nullptr;
+  void (*release)() = nullptr;
+};
+
+const DotTable& dot_table_portable(DotKind kind);  // also the emulation of the vector routes
+const DotTable& dot_table_avx2(DotKind kind);
+const DotTable& dot_table_avx512(DotKind kind);
+const TileTable& tile_table_amx();
+const TileTable& tile_table_portable();
+
+void epilogue_portable(const Epilogue& epilogue, const EpilogueBlock& block);
+void epilogue_avx2(const Epilogue& epilogue, const EpilogueBlock& block);
+void epilogue_avx512(const Epilogue& epilogue, const EpilogueBlock& block);
+
+}  // namespace pt2q::kernels

@@ -1,0 +1,134 @@
+// The compute routes in plain C++: emulations of vpdpbusd, vpmaddubsw + vpmaddwd, vpmaddwd and AMX
+// tiles that run the same packing and loops as the vector kernels on any machine.
+#include <cstring>
+
+#include "kernels/epilogue_kernel.h"
+#include "kernels/qconv_dot.h"
+#include "kernels/qconv_kernel.h"
+#include "kernels/qconv_tile.h"
+#include "kernels/vec_portable.h"
+
+namespace pt2q::kernels {
+namespace {
+
+struct EmulatedBase {
+  struct Acc {
+    int32_t v[16];
+  };
+  using W = const int8_t*;
+  static Acc load(const int32_t* p) {
+    Acc a;
+    std::memcpy(a.v, p, sizeof a.v);
+    return a;
+  }
+  static void store(int32_t* p, const Acc& a) { std::memcpy(p, a.v, sizeof a.v); }
+  using Src = const uint8_t*;
+  static Src bcast(const uint8_t* p) { return p; }
+  static W weights(const int8_t* p) { return p; }
+};
+
+struct EmulatedVnni : EmulatedBase {
+  static constexpr int kMaxPanels = 4;
+  static constexpr int kPixels1 = 8;
+  static constexpr int kBytesPerQuad = 64;
+  static void mac(Acc& acc, Src s, W w) {
+    for (int i = 0; i < 16; ++i) {
+      acc.v[i] += s[0] * w[4 * i] + s[1] * w[4 * i + 1] + s[2] * w[4 * i + 2] + s[3] * w[4 * i + 3];
+    }
+  }
+};
+
+// With the saturation of vpmaddubsw, so that a wrong overflow proof shows in a test anywhere.
+struct EmulatedMaddubs : EmulatedBase {
+  static constexpr int kMaxPanels = 1;
+  static constexpr int kPixels1 = 5;
+  static constexpr int kBytesPerQuad = 64;
+  static int32_t pair(const uint8_t* s, const int8_t* w) {
+    const int32_t sum = s[0] * w[0] + s[1] * w[1];
+    return sum > 32767 ? 32767 : (sum < -32768 ? -32768 : sum);
+  }
+  static void mac(Acc& acc, Src s, W w) {
+    for (int i = 0; i < 16; ++i) {
+      acc.v[i] += pair(s, w + 4 * i) + pair(s + 2, w + 4 * i + 2);
+    }
+  }
+};
+
+struct EmulatedS16 : EmulatedBase {
+  static constexpr int kMaxPanels = 1;
+  static constexpr int kPixels1 = 5;
+  static constexpr int kBytesPerQuad = 128;
+  static int32_t weight(W w, int i) {
+    int16_t x;
+    std::memcpy(&x, w + 2 * i, 2);
+    return x;
+  }
+  static void mac(Acc& acc, Src s, W w) {
+    for (int i = 0; i < 16; ++i) {
+      acc.v[i] += s[0] * weight(w, 2 * i) + s[2] * weight(w, 2 * i + 1) +
+                  s[1] * weight(w, 32 + 2 * i) + s[3] * weight(w, 32 + 2 * i + 1);
+    }
+  }
+};
+
+// AMX's eight tiles and u8 x s8 dot product, one set per thread.
+struct EmulatedTiles {
+  struct State {
+    uint8_t tile[8][16][64];
+    int rows;
+  };
+  static State& state() {
+    static thread_local State value;
+    return value;
+  }
+  static int rows_of(int tile) { return tile < 6 ? state().rows : 16; }
+
+  template <int kTile>
+  static void load(const void* p, ptrdiff_t stride) {
+    for (int r = 0; r < rows_of(kTile); ++r) {
+      std::memcpy(state().tile[kTile][r], static_cast<const uint8_t*>(p) + r * stride, 64);
+    }
+  }
+  template <int kTile>
+  static void store(void* p, ptrdiff_t stride) {
+    for (int r = 0; r < rows_of(kTile); ++r) {
+      std::memcpy(static_cast<uint8_t*>(p) + r * stride, state().tile[kTile][r], 64);
+    }
+  }
+  template <int kAcc, int kA, int kB>
+  static void dot() {
+    State& s = state();
+    for (int r = 0; r < rows_of(kAcc); ++r) {
+      int32_t acc[16];
+      std::memcpy(acc, s.tile[kAcc][r], 64);
+      for (int k = 0; k < 64; ++k) {
+        for (int c = 0; c < 16; ++c) {
+          acc[c] += s.tile[kA][r][k] * static_cast<int8_t>(s.tile[kB][k / 4][4 * c + k % 4]);
+        }
+      }
+      std::memcpy(s.tile[kAcc][r], acc, 64);
+    }
+  }
+  static void configure(int tile_rows) { state().rows = tile_rows; }
+  static void release() {}
+};
+
+}  // namespace
+
+const TileTable& tile_table_portable() {
+  static const TileTable table = make_tile_table<EmulatedTiles>();
+  return table;
+}
+
+const DotTable& dot_table_portable(DotKind kind) {
+  static const DotTable vnni = make_dot_table<EmulatedVnni>();
+  static const DotTable maddubs = make_dot_table<EmulatedMaddubs>();
+  static const DotTable s16 = make_dot_table<EmulatedS16>();
+  return kind == DotKind::vnni ? vnni : (kind == DotKind::maddubs ? maddubs : s16);
+}
+
+void epilogue_portable(const Epilogue& epilogue, const EpilogueBlock& block) {
+  EpilogueKernel<VecPortable>::run(epilogue, block);
+}
+
+}  // namespace pt2q::kernels

@@ -1,0 +1,364 @@
+// Every route of the quantized convolution against the plain loops of qconv_reference, bit by bit.
+// Emulated routes always run; native ones as far as this CPU goes.
+#include "kernels/qconv.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <set>
+
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "pt2q/error.h"
+
+namespace pt2q::kernels {
+namespace {
+
+struct Case {
+  QConvSpec spec;
+  int weight_limit = 127;
+  int src_limit = 255;
+};
+
+std::vector<Route> all_routes() {
+  std::vector<Route> routes = {{Isa::portable, DotKind::vnni, false},
+                               {Isa::avx2, DotKind::maddubs, true},
+                               {Isa::avx2, DotKind::s16, true},
+                               {Isa::amx, DotKind::vnni, true}};
+  const Isa native = native_isa();
+  if (native >= Isa::avx2) {
+    if (cpu_features().avxvnni) routes.push_back({Isa::avx2, DotKind::vnni, false});
+    routes.push_back({Isa::avx2, DotKind::maddubs, false});
+    routes.push_back({Isa::avx2, DotKind::s16, false});
+  }
+  if (native >= Isa::avx512) {
+    routes.push_back({Isa::avx512, DotKind::maddubs, false});
+    routes.push_back({Isa::avx512, DotKind::s16, false});
+  }
+  if (native >= Isa::avx512_vnni) routes.push_back({Isa::avx512_vnni, DotKind::vnni, false});
+  if (native >= Isa::amx) routes.push_back({Isa::amx, DotKind::vnni, false});
+  return routes;
+}
+
+struct Data {
+  std::vector<int8_t> weights;
+  std::vector<uint8_t> src, residual;
+};
+
+Data make_data(const Case& c, std::mt19937& rng) {
+  const ConvShape& s = c.spec.shape;
+  Data d;
+  d.weights.resize(static_cast<size_t>(s.out_c * (s.in_c / s.groups) * s.kernel_h * s.kernel_w));
+  std::uniform_int_distribution<int> w(-c.weight_limit, c.weight_limit);
+  for (auto& x : d.weights) x = static_cast<int8_t>(w(rng));
+  // Exactly the tensor, to the last byte: reads past it show under AddressSanitizer.
+  const int64_t stride = c.spec.src_stride != 0 ? c.spec.src_stride : s.in_c;
+  d.src.resize(static_cast<size_t>((s.batch * s.in_h * s.in_w - 1) * stride + s.in_c));
+  std::uniform_int_distribution<int> x(0, c.src_limit);
+  for (auto& v : d.src) v = static_cast<uint8_t>(x(rng));
+  const int64_t pixels = s.batch * s.out_h() * s.out_w();
+  const int64_t rs = c.spec.residual_stride != 0 ? c.spec.residual_stride : s.out_c;
+  d.residual.resize(static_cast<size_t>(pixels * rs * 4));
+  std::uniform_int_distribution<int> any(0, 255);
+  for (auto& v : d.residual) v = static_cast<uint8_t>(any(rng));
+  for (const PostOp& op : c.spec.epilogue.ops) {
+    if (op.kind != PostOpKind::add || op.residual_type != ElemType::f32) continue;
+    std::normal_distribution<float> normal(0, 1);
+    for (int64_t i = 0; i < pixels * rs; ++i) {
+      const float f = normal(rng);
+      std::memcpy(d.residual.data() + i * 4, &f, 4);
+    }
+  }
+  return d;
+}
+
+void set_scales(Case& c, std::mt19937& rng, bool bias) {
+  const ConvShape& s = c.spec.shape;
+  const auto depth = static_cast<float>((s.in_c / s.groups) * s.kernel_h * s.kernel_w);
+  std::uniform_real_distribution<float> u(0.5F, 1.5F);
+  c.spec.epilogue.scale.clear();
+  c.spec.epilogue.bias.clear();
+  for (int64_t i = 0; i < s.out_c; ++i) {
+    c.spec.epilogue.scale.push_back(u(rng) / (std::sqrt(depth) * 5000.0F));
+    if (bias) c.spec.epilogue.bias.push_back(u(rng) - 1.0F);
+  }
+  c.spec.epilogue.out_scale = 0.0117F;
+}
+
+std::vector<uint8_t> run_route(const Case& c, const Data& d, const Route& route, int threads) {
+  QConvSpec spec = c.spec;
+  spec.threads = threads;
+  const ConvShape& s = spec.shape;
+  const auto packed =
+      pack_weights(weight_shape(s), d.weights.data(), route, std::max(c.src_limit, 1));
+  const QConv conv(spec, packed);
+  const AlignedBuffer scratch(conv.scratch_bytes());
+  const int64_t stride = spec.dst_stride != 0 ? spec.dst_stride : s.out_c;
+  std::vector<uint8_t> dst(static_cast<size_t>(s.batch * s.out_h() * s.out_w() * stride * 4), 77);
+  conv.run(d.src.data(), dst.data(), scratch.data(), d.residual.data());
+  return dst;
+}
+
+bool can_run(const Case& c, const Data& d, const Route& route) {
+  if (route.dot != DotKind::maddubs) return true;
+  const auto packed = choose_route(weight_shape(c.spec.shape), d.weights.data(), Isa::avx512,
+                                   std::max(c.src_limit, 1));
+  return packed.dot == DotKind::maddubs;
+}
+
+void expect_all_routes_match(const Case& c, const Data& d, const std::string& what,
+                             std::set<std::string>* ran = nullptr) {
+  const ConvShape& s = c.spec.shape;
+  const int64_t stride = c.spec.dst_stride != 0 ? c.spec.dst_stride : s.out_c;
+  std::vector<uint8_t> want(static_cast<size_t>(s.batch * s.out_h() * s.out_w() * stride * 4), 77);
+  qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), d.residual.data());
+  for (const Route& route : all_routes()) {
+    if (!can_run(c, d, route)) continue;
+    if (ran != nullptr) ran->insert(route.name());
+    for (const int threads : {1, 3}) {
+      const auto got = run_route(c, d, route, threads);
+      const auto at = std::mismatch(want.begin(), want.end(), got.begin());
+      EXPECT_TRUE(at.first == want.end()) << what << ": " << route.name() << ", " << threads
+                                          << " threads, first difference at byte "
+                                          << at.first - want.begin() << " of " << want.size();
+    }
+  }
+}
+
+ConvShape conv(int64_t batch, int64_t h, int64_t w, int64_t ic, int64_t oc, int64_t k,
+               int64_t stride, int64_t pad, int64_t dilation = 1, int64_t groups = 1) {
+  ConvShape s;
+  s.batch = batch;
+  s.in_h = h;
+  s.in_w = w;
+  s.in_c = ic;
+  s.out_c = oc;
+  s.kernel_h = s.kernel_w = k;
+  s.stride_h = s.stride_w = stride;
+  s.pad_top = s.pad_left = s.pad_bottom = s.pad_right = pad;
+  s.dilation_h = s.dilation_w = dilation;
+  s.groups = groups;
+  return s;
+}
+
+TEST(QConv, RoutesMatchTheReferenceOnShapes) {
+  const ConvShape shapes[] = {
+      conv(1, 9, 9, 64, 64, 3, 1, 1),          // flat or expanded
+      conv(2, 20, 18, 32, 48, 3, 1, 1),        // flat with waste columns
+      conv(1, 7, 7, 128, 32, 3, 1, 1),         // expanded
+      conv(3, 12, 10, 24, 20, 3, 2, 1),        // stride, channel tails
+      conv(1, 23, 21, 3, 64, 7, 2, 3),         // stem
+      conv(2, 15, 17, 3, 24, 3, 2, 1),         // small stem
+      conv(1, 14, 14, 64, 100, 1, 1, 0),       // pointwise
+      conv(2, 9, 7, 16, 96, 1, 1, 0),          // fewer than 64 channels: tile tail
+      conv(1, 3, 3, 70, 33, 1, 1, 0),          // fewer than 16 pixels
+      conv(1, 8, 8, 100, 17, 1, 2, 0),         // strided pointwise
+      conv(1, 5, 5, 2, 5, 1, 1, 0),            // fewer than four channels
+      conv(1, 12, 12, 16, 16, 3, 1, 2, 2),     // dilation
+      conv(1, 13, 13, 8, 8, 3, 2, 2, 2),       // dilation and stride
+      conv(1, 10, 10, 32, 32, 3, 1, 1, 1, 4),  // groups
+      conv(2, 9, 9, 24, 24, 3, 1, 1, 1, 24),   // depthwise
+      conv(1, 9, 9, 12, 12, 5, 2, 2, 1, 12),   // depthwise with stride
+      conv(1, 6, 6, 12, 36, 1, 1, 0, 1, 3),    // grouped pointwise
+      conv(1, 1, 1, 300, 70, 1, 1, 0),         // one pixel
+      conv(5, 4, 4, 40, 40, 3, 1, 1),
+  };
+  std::mt19937 rng(1);
+  std::set<std::string> ran;
+  for (const ConvShape& s : shapes) {
+    for (const int weight_limit : {127, 60}) {
+      Case c;
+      c.spec.shape = s;
+      c.weight_limit = weight_limit;
+      c.spec.src_zero_point = weight_limit == 127 ? 0 : 113;
+      c.spec.epilogue.ops.push_back({PostOpKind::relu});
+      c.spec.epilogue.out_zero_point = 9;
+      set_scales(c, rng, true);
+      const Data d = make_data(c, rng);
+      expect_all_routes_match(c, d,
+                              std::to_string(s.kernel_h) + "x" + std::to_string(s.kernel_w) + " " +
+                                  std::to_string(s.in_c) + "->" + std::to_string(s.out_c),
+                              &ran);
+    }
+  }
+  std::printf("routes that ran:");
+  for (const auto& name : ran) std::printf(" [%s]", name.c_str());
+  std::printf("\n");
+}
+
+TEST(QConv, AsymmetricPaddingAndRectangularKernels) {
+  std::mt19937 rng(2);
+  for (int i = 0; i < 12; ++i) {
+    Case c;
+    ConvShape& s = c.spec.shape;
+    std::uniform_int_distribution<int> pick(0, 3);
+    s = conv(1 + pick(rng) % 2, 8 + pick(rng), 7 + pick(rng), 4 + 5 * pick(rng), 10 + pick(rng), 1,
+             1, 0);
+    s.kernel_h = 1 + pick(rng);
+    s.kernel_w = 1 + pick(rng);
+    s.stride_h = 1 + pick(rng) % 3;
+    s.stride_w = 1 + pick(rng) % 3;
+    s.pad_top = pick(rng);
+    s.pad_left = pick(rng);
+    s.pad_bottom = pick(rng);
+    s.pad_right = pick(rng);
+    s.dilation_h = 1 + pick(rng) % 2;
+    s.dilation_w = 1 + pick(rng) % 2;
+    c.spec.src_zero_point = 200;
+    set_scales(c, rng, false);
+    expect_all_routes_match(c, make_data(c, rng), "random " + std::to_string(i));
+  }
+}
+
+TEST(QConv, ChannelSlicesAndSignedTypes) {
+  std::mt19937 rng(3);
+  for (const int64_t kernel : {1, 3}) {
+    for (const ElemType out : {ElemType::u8, ElemType::s8, ElemType::f32}) {
+      Case c;
+      c.spec.shape = conv(2, 9, 11, 20, 36, kernel, 1, kernel / 2);
+      c.spec.src_stride = 29;
+      c.spec.dst_stride = 50;
+      c.spec.residual_stride = 41;
+      c.spec.src_is_s8 = out != ElemType::f32;
+      c.spec.src_zero_point = c.spec.src_is_s8 ? -5 : 5;
+      c.spec.epilogue.out = out;
+      c.spec.epilogue.qmin = out == ElemType::s8 ? -127 : 3;
+      c.spec.epilogue.qmax = out == ElemType::s8 ? 127 : 250;
+      PostOp add;
+      add.kind = PostOpKind::add;
+      add.residual_type = out == ElemType::s8 ? ElemType::s8 : ElemType::u8;
+      add.residual_scale = 0.01F;
+      add.residual_zero_point = 12;
+      c.spec.epilogue.ops = {add, {PostOpKind::relu}};
+      set_scales(c, rng, true);
+      expect_all_routes_match(c, make_data(c, rng), "slices");
+    }
+  }
+}
+
+TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
+  std::mt19937 rng(4);
+  PostOp add_f32;
+  add_f32.kind = PostOpKind::add;
+  add_f32.residual_type = ElemType::f32;
+  const std::vector<std::vector<PostOp>> chains = {
+      {{PostOpKind::relu}},
+      {{PostOpKind::clip, 0.0F, 1.0F}},
+      {{PostOpKind::clip, -0.5F, 0.25F}, {PostOpKind::relu}},
+      {{PostOpKind::hardswish}},
+      {{PostOpKind::leaky_relu, 0.1F}},
+      {{PostOpKind::silu}},
+      {{PostOpKind::sigmoid}},
+      {{PostOpKind::tanh}},
+      {{PostOpKind::gelu_erf}},
+      {{PostOpKind::gelu_tanh}},
+      {add_f32, {PostOpKind::relu}},
+      {{PostOpKind::relu}, add_f32},
+  };
+  for (const auto& chain : chains) {
+    for (const ElemType out : {ElemType::u8, ElemType::f32}) {
+      Case c;
+      c.spec.shape = conv(1, 6, 6, 24, 40, 3, 1, 1);
+      c.spec.src_zero_point = 128;
+      c.spec.epilogue.ops = chain;
+      c.spec.epilogue.out = out;
+      c.spec.epilogue.out_zero_point = 30;
+      set_scales(c, rng, true);
+      expect_all_routes_match(c, make_data(c, rng),
+                              "post-op " + std::to_string(static_cast<int>(chain[0].kind)));
+    }
+  }
+}
+
+TEST(QConv, NonFiniteValuesFollowQuantizePerTensor) {
+  std::mt19937 rng(5);
+  Case c;
+  c.spec.shape = conv(1, 4, 4, 8, 20, 1, 1, 0);
+  c.spec.epilogue.out_zero_point = 10;
+  c.spec.epilogue.qmin = 2;
+  set_scales(c, rng, true);
+  c.spec.epilogue.bias[1] = std::numeric_limits<float>::infinity();
+  c.spec.epilogue.bias[2] = -std::numeric_limits<float>::infinity();
+  c.spec.epilogue.bias[3] = std::numeric_limits<float>::quiet_NaN();
+  const Data d = make_data(c, rng);
+  expect_all_routes_match(c, d, "non-finite");
+  const auto got = run_route(c, d, all_routes().back(), 1);
+  EXPECT_EQ(got[1], 255);
+  EXPECT_EQ(got[2], 2);
+  EXPECT_EQ(got[3], 0);
+}
+
+TEST(QConv, RoundsHalfToEven) {
+  Case c;
+  c.spec.shape = linear_shape(8, 4, 1);
+  c.spec.epilogue.scale = {0.5F};
+  Data d;
+  d.weights = {1, 0, 0, 0};
+  for (int i = 0; i < 8; ++i) d.src.insert(d.src.end(), {static_cast<uint8_t>(i), 0, 0, 0});
+  for (const Route& route : all_routes()) {
+    const auto got = run_route(c, d, route, 1);
+    const std::vector<uint8_t> want = {0, 0, 1, 2, 2, 2, 3, 4};
+    EXPECT_TRUE(std::equal(want.begin(), want.end(), got.begin())) << route.name();
+  }
+}
+
+TEST(QConv, SaturatingPairsNeverTakeMaddubs) {
+  const WeightShape shape{1, 4, 1, 1, 1, 1};
+  const int8_t heavy[] = {127, 127, 0, 0};
+  const int8_t apart[] = {127, 0, 0, 127};
+  const int8_t opposite[] = {127, -128, 0, 0};
+  EXPECT_EQ(choose_route(shape, heavy, Isa::avx512).dot, DotKind::s16);
+  EXPECT_EQ(choose_route(shape, heavy, Isa::avx512, 127).dot, DotKind::maddubs);
+  EXPECT_EQ(choose_route(shape, apart, Isa::avx512).dot, DotKind::maddubs);
+  EXPECT_EQ(choose_route(shape, opposite, Isa::avx512).dot, DotKind::maddubs);
+}
+
+TEST(QConv, InPlaceResidualIsAddedOnce) {
+  std::mt19937 rng(6);
+  Case c;  // 21 pixels: the second tile reaches back over the first
+  c.spec.shape = conv(1, 3, 7, 64, 48, 1, 1, 0);
+  PostOp add;
+  add.kind = PostOpKind::add;
+  add.residual_scale = 0.0117F;
+  c.spec.epilogue.ops = {add};
+  set_scales(c, rng, true);
+  const Data d = make_data(c, rng);
+  const size_t size = 21 * 48;
+  std::vector<uint8_t> want(size);
+  qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), d.residual.data());
+  for (const Route& route : all_routes()) {
+    if (!can_run(c, d, route)) continue;
+    const QConv op(c.spec, pack_weights(weight_shape(c.spec.shape), d.weights.data(), route));
+    const AlignedBuffer scratch(op.scratch_bytes());
+    std::vector<uint8_t> io(d.residual.begin(), d.residual.begin() + size);
+    op.run(d.src.data(), io.data(), scratch.data(), io.data());
+    EXPECT_EQ(io, want) << route.name();
+  }
+}
+
+TEST(QConv, BadInputIsNamed) {
+  const int8_t w[64] = {};
+  QConvSpec spec;
+  spec.shape = conv(1, 4, 4, 8, 8, 1, 1, 0);
+  spec.epilogue.scale = {1.0F};
+  const auto packed = pack_weights(weight_shape(spec.shape), w);
+  EXPECT_NO_THROW(QConv(spec, packed));
+  QConvSpec other = spec;
+  other.shape.in_c = 16;
+  EXPECT_THROW(QConv(other, packed), ValueError);
+  QConvSpec lengths = spec;
+  lengths.epilogue.scale = {1, 2, 3};
+  EXPECT_THROW(QConv(lengths, packed), ValueError);
+  QConvSpec zero = spec;
+  zero.src_zero_point = 300;
+  EXPECT_THROW(QConv(zero, packed), ValueError);
+  EXPECT_THROW(isa_from_label("sse9"), ValueError);
+}
+
+}  // namespace
+}  // namespace pt2q::kernels
