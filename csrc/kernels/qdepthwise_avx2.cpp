@@ -1,0 +1,64 @@
+// Depthwise tiles for AVX2: two taps per 16-bit multiply-add.
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/qconv_kernel.h"
+#include "kernels/qdepthwise_kernel.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+
+namespace pt2q::kernels {
+namespace {
+
+#include "kernels/qdepthwise_ops256-inl.h"
+
+struct OpsAvx2 : Bits256 {
+  static constexpr int kRows = 2;
+  static constexpr int kPixels = 2;
+
+  static V load(const uint8_t* p, int n) {
+    alignas(32) uint8_t bytes[kBytes] = {};
+    std::memcpy(bytes, p, static_cast<size_t>(n));
+    return load_parts(bytes);
+  }
+  static void interleave(const V (&rows)[2], V (&parts)[4]) {
+    const V zero = _mm256_setzero_si256();
+    const V low = _mm256_unpacklo_epi8(rows[0], rows[1]);
+    const V high = _mm256_unpackhi_epi8(rows[0], rows[1]);
+    parts[0] = _mm256_unpacklo_epi8(low, zero);
+    parts[1] = _mm256_unpackhi_epi8(low, zero);
+    parts[2] = _mm256_unpacklo_epi8(high, zero);
+    parts[3] = _mm256_unpackhi_epi8(high, zero);
+  }
+  static V dot(V acc, V x, V w) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
+
+  template <bool kS8>
+  static void quantize_store(const V (&acc)[4], const float* scale, const float* bias,
+                             ptrdiff_t half_bytes, const Quantizer& k, uint8_t* dst, int n) {
+    const V q = quantize<kS8>(acc, scale, bias, half_bytes, k);
+    if (n == kBytes) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), q);
+      return;
+    }
+    alignas(32) uint8_t bytes[kBytes];
+    store_parts(bytes, q);
+    std::memcpy(dst, bytes, static_cast<size_t>(n));
+  }
+  static void run_epilogue(const Epilogue& e, const EpilogueBlock& b) { epilogue_avx2(e, b); }
+};
+
+#include "kernels/qdepthwise_tile-inl.h"
+
+}  // namespace
+
+void depthwise_avx2(const DepthwiseTile& tile) {
+  for (int first = 0; first < tile.channels; first += OpsAvx2::kBytes) {
+    DepthwiseTileKernel<OpsAvx2>(tile, first).run();
+  }
+}
+
+}  // namespace pt2q::kernels
+
+#pragma GCC pop_options

@@ -1,0 +1,60 @@
+// Depthwise tiles for AVX-512 without VNNI: two taps per 16-bit multiply-add.
+#include <immintrin.h>
+
+#include "kernels/qconv_kernel.h"
+#include "kernels/qdepthwise_kernel.h"
+
+// GCC 12 takes the undefined pass-through operand inside unmasked AVX-512 intrinsics for a mistake.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
+
+namespace pt2q::kernels {
+namespace {
+
+#include "kernels/qdepthwise_ops256-inl.h"
+#include "kernels/qdepthwise_ops512-inl.h"
+
+struct Ops256 : Masked256 {
+  static constexpr int kRows = 2;
+  static void interleave(const V (&rows)[2], V (&parts)[4]) {
+    const V zero = _mm256_setzero_si256();
+    const V low = _mm256_unpacklo_epi8(rows[0], rows[1]);
+    const V high = _mm256_unpackhi_epi8(rows[0], rows[1]);
+    parts[0] = _mm256_unpacklo_epi8(low, zero);
+    parts[1] = _mm256_unpackhi_epi8(low, zero);
+    parts[2] = _mm256_unpacklo_epi8(high, zero);
+    parts[3] = _mm256_unpackhi_epi8(high, zero);
+  }
+  static V dot(V acc, V x, V w) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
+};
+
+struct Ops512 : Bits512 {
+  static constexpr int kRows = 2;
+  static void interleave(const V (&rows)[2], V (&parts)[4]) {
+    const V zero = _mm512_setzero_si512();
+    const V low = _mm512_unpacklo_epi8(rows[0], rows[1]);
+    const V high = _mm512_unpackhi_epi8(rows[0], rows[1]);
+    parts[0] = _mm512_unpacklo_epi8(low, zero);
+    parts[1] = _mm512_unpackhi_epi8(low, zero);
+    parts[2] = _mm512_unpacklo_epi8(high, zero);
+    parts[3] = _mm512_unpackhi_epi8(high, zero);
+  }
+  static V dot(V acc, V x, V w) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x, w)); }
+};
+
+#include "kernels/qdepthwise_tile-inl.h"
+
+}  // namespace
+
+void depthwise_avx512(const DepthwiseTile& tile) {
+  if (tile.channels <= Ops256::kBytes) {
+    DepthwiseTileKernel<Ops256>(tile, 0).run();
+  } else {
+    DepthwiseTileKernel<Ops512>(tile, 0).run();
+  }
+}
+
+}  // namespace pt2q::kernels
+
+#pragma GCC pop_options

@@ -1,0 +1,52 @@
+// 256-bit parts shared by the AVX2 and the AVX-512 files; included inside their target region and
+// anonymous namespace. Derived Ops add load, store_n, interleave, dot and kPixels.
+
+struct Bits256 {
+  using V = __m256i;
+  static constexpr int kBytes = 32;
+
+  static V load_full(const uint8_t* p) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static V xor_bits(V a, V b) { return _mm256_xor_si256(a, b); }
+  static V set_byte(uint8_t b) { return _mm256_set1_epi8(static_cast<char>(b)); }
+  static V load_parts(const uint8_t* p) {
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static void store_parts(uint8_t* p, V v) { _mm256_store_si256(reinterpret_cast<__m256i*>(p), v); }
+  // One part: lane l to channels 16 l .. 16 l + 3 of `out`.
+  static void store_channels(int32_t* out, V v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(v));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16), _mm256_extracti128_si256(v, 1));
+  }
+
+  struct Quantizer {
+    __m256 inv_scale;
+    __m256i zero_point, qmin, qmax;
+    explicit Quantizer(const Epilogue& e)
+        : inv_scale(_mm256_set1_ps(e.inv_scale)),
+          zero_point(_mm256_set1_epi16(static_cast<int16_t>(e.zero_point))),
+          qmin(_mm256_set1_epi8(static_cast<char>(e.qmin))),
+          qmax(_mm256_set1_epi8(static_cast<char>(e.qmax))) {}
+  };
+
+  // Packing within lanes undoes the interleaving: the result is in channel order.
+  template <bool kS8>
+  static V quantize(const V (&acc)[4], const float* scale, const float* bias, ptrdiff_t half_bytes,
+                    const Quantizer& k) {
+    __m256i q[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const ptrdiff_t at = 16 * j + half_bytes / 4;
+      const __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_load_ps(scale + at),
+                                       _mm256_load_ps(bias + at));
+      q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(y, k.inv_scale));
+    }
+    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), k.zero_point);
+    const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(q[2], q[3]), k.zero_point);
+    if (kS8) {
+      return _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(low, high), k.qmin), k.qmax);
+    }
+    return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(low, high), k.qmin), k.qmax);
+  }
+};
