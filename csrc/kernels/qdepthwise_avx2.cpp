@@ -32,12 +32,14 @@ struct OpsAvx2 : Bits256 {
     parts[2] = _mm256_unpacklo_epi8(high, zero);
     parts[3] = _mm256_unpackhi_epi8(high, zero);
   }
-  static V dot(V acc, V x, V w) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
+  static void dot(V& acc, V x, V w) {
+    asm("vpaddd %1, %0, %0" : "+x"(acc) : "x"(_mm256_madd_epi16(x, w)));
+  }
 
-  template <bool kS8>
+  template <Store kStore>
   static void quantize_store(const V (&acc)[4], const float* scale, const float* bias,
                              ptrdiff_t half_bytes, const Quantizer& k, uint8_t* dst, int n) {
-    const V q = quantize<kS8>(acc, scale, bias, half_bytes, k);
+    const V q = quantize<kStore>(acc, scale, bias, half_bytes, k);
     if (n == kBytes) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), q);
       return;

@@ -26,7 +26,9 @@ struct Ops256 : Masked256 {
     parts[2] = _mm256_unpacklo_epi8(high, zero);
     parts[3] = _mm256_unpackhi_epi8(high, zero);
   }
-  static V dot(V acc, V x, V w) { return _mm256_add_epi32(acc, _mm256_madd_epi16(x, w)); }
+  static void dot(V& acc, V x, V w) {
+    asm("vpaddd %1, %0, %0" : "+v"(acc) : "v"(_mm256_madd_epi16(x, w)));
+  }
 };
 
 struct Ops512 : Bits512 {
@@ -40,7 +42,9 @@ struct Ops512 : Bits512 {
     parts[2] = _mm512_unpacklo_epi8(high, zero);
     parts[3] = _mm512_unpackhi_epi8(high, zero);
   }
-  static V dot(V acc, V x, V w) { return _mm512_add_epi32(acc, _mm512_madd_epi16(x, w)); }
+  static void dot(V& acc, V x, V w) {
+    asm("vpaddd %1, %0, %0" : "+v"(acc) : "v"(_mm512_madd_epi16(x, w)));
+  }
 };
 
 #include "kernels/qdepthwise_tile-inl.h"

@@ -1,6 +1,10 @@
 // 256-bit parts shared by the AVX2 and the AVX-512 files; included inside their target region and
 // anonymous namespace. Derived Ops add load, store_n, interleave, dot and kPixels.
 
+// What becomes of accumulators: the shared epilogue, or bytes packed in registers. plain_u8 has
+// zero point 0 and the full range, which saturation gives for free.
+enum class Store { general, u8, plain_u8, s8 };
+
 struct Bits256 {
   using V = __m256i;
   static constexpr int kBytes = 32;
@@ -31,7 +35,7 @@ struct Bits256 {
   };
 
   // Packing within lanes undoes the interleaving: the result is in channel order.
-  template <bool kS8>
+  template <Store kStore>
   static V quantize(const V (&acc)[4], const float* scale, const float* bias, ptrdiff_t half_bytes,
                     const Quantizer& k) {
     __m256i q[4];
@@ -42,9 +46,11 @@ struct Bits256 {
                                        _mm256_load_ps(bias + at));
       q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(y, k.inv_scale));
     }
-    const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), k.zero_point);
-    const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(q[2], q[3]), k.zero_point);
-    if (kS8) {
+    __m256i low = _mm256_packs_epi32(q[0], q[1]), high = _mm256_packs_epi32(q[2], q[3]);
+    if (kStore == Store::plain_u8) return _mm256_packus_epi16(low, high);
+    low = _mm256_adds_epi16(low, k.zero_point);
+    high = _mm256_adds_epi16(high, k.zero_point);
+    if (kStore == Store::s8) {
       return _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(low, high), k.qmin), k.qmax);
     }
     return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(low, high), k.qmin), k.qmax);

@@ -7,10 +7,10 @@ struct Masked256 : Bits256 {
   static __mmask32 mask(int n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }
   static V load(const uint8_t* p, int n) { return _mm256_maskz_loadu_epi8(mask(n), p); }
 
-  template <bool kS8>
+  template <Store kStore>
   static void quantize_store(const V (&acc)[4], const float* scale, const float* bias,
                              ptrdiff_t half_bytes, const Quantizer& k, uint8_t* dst, int n) {
-    _mm256_mask_storeu_epi8(dst, mask(n), quantize<kS8>(acc, scale, bias, half_bytes, k));
+    _mm256_mask_storeu_epi8(dst, mask(n), quantize<kStore>(acc, scale, bias, half_bytes, k));
   }
   static void run_epilogue(const Epilogue& e, const EpilogueBlock& b) { epilogue_avx512(e, b); }
 };
@@ -49,7 +49,7 @@ struct Bits512 {
           qmax(_mm512_set1_epi8(static_cast<char>(e.qmax))) {}
   };
 
-  template <bool kS8>
+  template <Store kStore>
   static void quantize_store(const V (&acc)[4], const float* scale, const float* bias, ptrdiff_t,
                              const Quantizer& k, uint8_t* dst, int n) {
     __m512i q[4];
@@ -59,11 +59,15 @@ struct Bits512 {
                                        _mm512_load_ps(bias + 16 * j));
       q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, k.inv_scale));
     }
-    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), k.zero_point);
-    const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), k.zero_point);
-    const __m512i bytes =
-        kS8 ? _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(low, high), k.qmin), k.qmax)
-            : _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(low, high), k.qmin), k.qmax);
+    __m512i low = _mm512_packs_epi32(q[0], q[1]), high = _mm512_packs_epi32(q[2], q[3]);
+    if (kStore != Store::plain_u8) {
+      low = _mm512_adds_epi16(low, k.zero_point);
+      high = _mm512_adds_epi16(high, k.zero_point);
+    }
+    __m512i bytes =
+        kStore == Store::s8 ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
+    if (kStore == Store::s8) bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, k.qmin), k.qmax);
+    if (kStore == Store::u8) bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, k.qmin), k.qmax);
     if (n == kBytes) {
       _mm512_storeu_si512(dst, bytes);
     } else {

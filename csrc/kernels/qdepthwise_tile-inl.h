@@ -4,7 +4,8 @@
 //
 // Ops: kBytes (of a vector), kRows (taps of one dot product), kPixels (output pixels at a time, as
 // registers allow), V, load(p, n), load_full(p), xor_bits, set_byte, interleave(rows, parts),
-// dot(acc, x, w), load_parts / store_parts (aligned vectors), and the epilogue's quantize_store.
+// dot(acc, x, w) in place and by asm (GCC 12 would copy every accumulator), load_parts /
+// store_parts (aligned vectors), and the epilogue's quantize_store.
 //
 // Order of values: a vector of bytes interleaved twice within 128-bit lanes gives four parts; part
 // j holds, in lane l, channels 16 l + 4 j .. 16 l + 4 j + 3. Weights, first accumulators, scale and
@@ -30,33 +31,25 @@ struct DepthwiseTileKernel {
         column_bytes(t.groups * kParts * Ops::kBytes),
         half_bytes(first) {}
 
-  // Fills the scratch: [column][group][part].
+  // Fills columns [begin, end) of the scratch: [column][group][part].
   template <bool kFull>
-  void interleave_columns() const {
-    const V flip = Ops::set_byte(tile.flip);
-    const int64_t begin = tile.first_column < 0 ? -tile.first_column : 0;
-    const int64_t left = tile.width - tile.first_column;
-    const int64_t end = left < tile.columns ? left : tile.columns;
-    V rows[Ops::kRows], parts[kParts];
-    for (int64_t g = 0; g < tile.groups; ++g) {
-      uint8_t* out = tile.scratch + g * kParts * Ops::kBytes;
-      for (V& row : rows) row = Ops::set_byte(tile.pad);
-      Ops::interleave(rows, parts);
-      for (int64_t c = 0; c < begin; ++c) store_column(out + c * column_bytes, parts);
-      for (int64_t c = end; c < tile.columns; ++c) store_column(out + c * column_bytes, parts);
-      const uint8_t* in[Ops::kRows];
-      ptrdiff_t steps[Ops::kRows];
-      for (int r = 0; r < Ops::kRows; ++r) {
-        const int64_t row = g * Ops::kRows + r;
-        steps[r] = tile.column_strides[row];
-        in[r] = tile.rows[row] + (tile.first_column + begin) * steps[r] + first_channel;
-      }
-      out += begin * column_bytes;
-      for (int64_t c = begin; c < end; ++c, out += column_bytes) {
+  void interleave_columns(int64_t begin, int64_t end) const {
+    uint8_t* out = tile.scratch + begin * column_bytes;
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t column = tile.first_column + c;
+      const bool inside = column >= 0 && column < tile.width;
+      for (int64_t g = 0; g < tile.groups; ++g, out += kParts * Ops::kBytes) {
+        V rows[Ops::kRows], parts[kParts];
 #pragma GCC unroll 4
         for (int r = 0; r < Ops::kRows; ++r) {
-          rows[r] = Ops::xor_bits(kFull ? Ops::load_full(in[r]) : Ops::load(in[r], channels), flip);
-          in[r] += steps[r];
+          if (inside) {
+            const int64_t row = g * Ops::kRows + r;
+            const uint8_t* in = tile.rows[row] + column * tile.column_strides[row] + first_channel;
+            rows[r] = kFull ? Ops::load_full(in) : Ops::load(in, channels);
+            if (tile.flip != 0) rows[r] = Ops::xor_bits(rows[r], Ops::set_byte(tile.flip));
+          } else {
+            rows[r] = Ops::set_byte(tile.pad);
+          }
         }
         Ops::interleave(rows, parts);
         store_column(out, parts);
@@ -90,7 +83,7 @@ struct DepthwiseTileKernel {
           const V weight = Ops::load_parts(w);
 #pragma GCC unroll 4
           for (int p = 0; p < kPixels; ++p) {
-            acc[p][j] = Ops::dot(acc[p][j], Ops::load_parts(tap + p * pixel_bytes), weight);
+            Ops::dot(acc[p][j], Ops::load_parts(tap + p * pixel_bytes), weight);
           }
           w += kPacked;
           tap += Ops::kBytes;
@@ -126,47 +119,64 @@ struct DepthwiseTileKernel {
     Ops::run_epilogue(*tile.epilogue, block);
   }
 
-  template <int kPixels, bool kFast, bool kS8>
+  template <int kPixels, Store kStore>
   void pixels(int row, int64_t output, const typename Ops::Quantizer& quantizer) const {
     V acc[kPixels][kParts];
     accumulate(row, output, acc);
-    if (!kFast) {
+    if (kStore == Store::general) {
       store_general(row, output, acc);
       return;
     }
     const ptrdiff_t at = row * tile.dst_row_stride + output * tile.dst_stride + first_channel;
 #pragma GCC unroll 4
     for (int p = 0; p < kPixels; ++p) {
-      Ops::template quantize_store<kS8>(acc[p], tile.packed_scale, tile.packed_bias, half_bytes,
-                                        quantizer, tile.dst + at + p * tile.dst_stride, channels);
+      Ops::template quantize_store<kStore>(acc[p], tile.packed_scale, tile.packed_bias, half_bytes,
+                                           quantizer, tile.dst + at + p * tile.dst_stride,
+                                           channels);
     }
   }
 
-  template <bool kFast, bool kS8>
-  void rows() const {
+  // A few columns at a time, so that interleaving (shuffles) and dot products of neighbouring
+  // pixels, which use different execution ports, run side by side.
+  template <bool kFull, Store kStore>
+  void run_tile() const {
     const typename Ops::Quantizer quantizer(*tile.epilogue);
-    for (int row = 0; row < tile.out_rows; ++row) {
-      int64_t o = 0;
-      for (; o + Ops::kPixels <= tile.outputs; o += Ops::kPixels) {
-        pixels<Ops::kPixels, kFast, kS8>(row, o, quantizer);
+    const int64_t reach = (tile.kernel_w - 1) * tile.dilation_w + 1;
+    int64_t columns = 0;
+    for (int64_t o = 0; o < tile.outputs; o += Ops::kPixels) {
+      const int64_t last = o + Ops::kPixels < tile.outputs ? o + Ops::kPixels : tile.outputs;
+      const int64_t needed = (last - 1) * tile.stride_w + reach;
+      interleave_columns<kFull>(columns, needed);
+      columns = needed;
+      for (int row = 0; row < tile.out_rows; ++row) {
+        if (last - o == Ops::kPixels) {
+          pixels<Ops::kPixels, kStore>(row, o, quantizer);
+        } else {
+          for (int64_t i = o; i < last; ++i) pixels<1, kStore>(row, i, quantizer);
+        }
       }
-      for (; o < tile.outputs; ++o) pixels<1, kFast, kS8>(row, o, quantizer);
+    }
+  }
+
+  template <Store kStore>
+  void run_stored() const {
+    if (channels == Ops::kBytes) {
+      run_tile<true, kStore>();
+    } else {
+      run_tile<false, kStore>();
     }
   }
 
   void run() const {
-    if (channels == Ops::kBytes) {
-      interleave_columns<true>();
-    } else {
-      interleave_columns<false>();
-    }
     const Epilogue& e = *tile.epilogue;
     if (!e.fast || e.has_add) {
-      rows<false, false>();
+      run_stored<Store::general>();
     } else if (e.out == ElemType::s8) {
-      rows<true, true>();
+      run_stored<Store::s8>();
+    } else if (e.zero_point == 0 && e.qmin == 0 && e.qmax == 255) {
+      run_stored<Store::plain_u8>();
     } else {
-      rows<true, false>();
+      run_stored<Store::u8>();
     }
   }
 };

@@ -27,7 +27,7 @@ struct Ops256 : Masked256 {
     parts[2] = _mm256_unpacklo_epi16(high01, high23);
     parts[3] = _mm256_unpackhi_epi16(high01, high23);
   }
-  static V dot(V acc, V x, V w) { return _mm256_dpbusd_epi32(acc, x, w); }
+  static void dot(V& acc, V x, V w) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w)); }
 };
 
 struct Ops512 : Bits512 {
@@ -42,7 +42,7 @@ struct Ops512 : Bits512 {
     parts[2] = _mm512_unpacklo_epi16(high01, high23);
     parts[3] = _mm512_unpackhi_epi16(high01, high23);
   }
-  static V dot(V acc, V x, V w) { return _mm512_dpbusd_epi32(acc, x, w); }
+  static void dot(V& acc, V x, V w) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w)); }
 };
 
 #include "kernels/qdepthwise_tile-inl.h"
