@@ -1,0 +1,11 @@
+// Moving whole slices of a tensor along one dimension, whatever the dtype.
+#pragma once
+
+#include "ops/support/operands.h"
+
+namespace pt2q::ops {
+
+// out[..., i, ...] = x[..., table[i], ...] along `dim`; entries of -1 take `fill`.
+Tensor take_slices(const Tensor& x, int64_t dim, const Ints& table, const Value& fill = 0);
+
+}  // namespace pt2q::ops
