@@ -18,6 +18,9 @@ class Module {
  public:
   virtual ~Module() = default;
   virtual Tensor forward(const Tensor& input) = 0;
+  // forward() returns its input itself, unchanged (observers): plans then keep using the input,
+  // with constants staying constants.
+  virtual bool passes_through() const { return false; }
   virtual std::string type_name() const = 0;  // "HistogramObserver"
   virtual std::string repr() const = 0;
   virtual std::map<std::string, Tensor> state_dict() const { return {}; }

@@ -1,0 +1,78 @@
+// The one place that knows oneDNN 2.x from 3.x. Everything here is float32: integer arithmetic is
+// done by our own kernels, which are exact on every machine, so no scale or zero-point attribute of
+// oneDNN is ever used.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dnnl.hpp>
+
+#include "pt2q/tensor.h"
+
+namespace pt2q::onednn {
+
+const dnnl::engine& cpu_engine();
+
+// True for implementations that are 100 to 1000 times too slow to use ("ref:any", "simple:any").
+bool is_reference_implementation(const std::string& impl);
+
+dnnl::memory::data_type to_dnnl(DType dtype);
+// Descriptor of strided data.
+dnnl::memory::desc desc_of(const Shape& sizes, const Shape& strides, DType dtype);
+// "Choose the layout": for weights.
+dnnl::memory::desc desc_any(const Shape& sizes, DType dtype);
+
+enum class Eltwise { Relu, Clip, HardSwish, Silu, Tanh, GeluErf, GeluTanh, Sigmoid, LeakyRelu };
+
+struct PostOps {
+  dnnl::post_ops ops;
+  void eltwise(Eltwise kind, float alpha = 0.0F, float beta = 0.0F);
+  void add(const dnnl::memory::desc& other);
+  void sum();  // adds what the destination held
+};
+
+// What a primitive descriptor says, whatever the primitive.
+struct Primitive {
+  dnnl::primitive primitive;
+  std::string impl;
+  dnnl::memory::desc src, weights, bias, dst, scratchpad;
+
+  explicit operator bool() const { return static_cast<bool>(primitive.get(true)); }
+};
+
+struct ConvSpec {
+  dnnl::memory::desc src, weights, bias, dst;  // bias: zero desc for none
+  bool has_bias = false;
+  Shape stride, dilation, padding_low, padding_high;  // dilation as in PyTorch: 1 = dense
+};
+// Empty (false) when oneDNN has no usable implementation.
+Primitive make_convolution(const ConvSpec& spec, const PostOps& post_ops);
+Primitive make_inner_product(const dnnl::memory::desc& src, const dnnl::memory::desc& weights,
+                             const dnnl::memory::desc* bias, const dnnl::memory::desc& dst,
+                             const PostOps& post_ops);
+Primitive make_matmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
+                      const dnnl::memory::desc* bias, const dnnl::memory::desc& dst,
+                      const PostOps& post_ops);
+
+enum class PoolKind { Max, AvgIncludePadding, AvgExcludePadding };
+struct PoolSpec {
+  PoolKind kind = PoolKind::Max;
+  dnnl::memory::desc src, dst;
+  Shape kernel, stride, padding_low, padding_high;
+};
+Primitive make_pooling(const PoolSpec& spec);
+Primitive make_eltwise(Eltwise kind, const dnnl::memory::desc& data, float alpha, float beta);
+Primitive make_binary_add(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
+                          const dnnl::memory::desc& dst, bool multiply);
+// Inference with given statistics: arguments SRC, MEAN, VARIANCE, SCALE, SHIFT, DST.
+Primitive make_batch_norm(const dnnl::memory::desc& data, float eps);
+Primitive make_softmax(const dnnl::memory::desc& data, int axis);
+
+// A copy of `data` in the layout `wanted` (weights packing).
+dnnl::memory pack(const dnnl::memory::desc& plain, const void* data,
+                  const dnnl::memory::desc& wanted);
+
+}  // namespace pt2q::onednn

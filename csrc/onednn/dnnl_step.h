@@ -1,0 +1,46 @@
+// A step that executes one oneDNN primitive.
+#pragma once
+
+#include <vector>
+
+#include "onednn/compat.h"
+#include "onednn/plan_builder.h"
+
+namespace pt2q {
+
+class DnnlStep : public Step {
+ public:
+  explicit DnnlStep(onednn::Primitive primitive) : primitive_(std::move(primitive)) {}
+
+  // The primitive's argument `arg` (DNNL_ARG_SRC ...) is the value `id`.
+  void bind(int arg, const dnnl::memory::desc& desc, int id);
+  // ... is memory kept by the step: packed weights, biases.
+  void bind_constant(int arg, dnnl::memory memory);
+
+  void prepare(RunContext& ctx) const override;
+  void run(RunContext& ctx) const override;
+  const onednn::Primitive& primitive() const { return primitive_; }
+
+ private:
+  struct Binding {
+    int arg;
+    dnnl::memory::desc desc;
+    int value;            // -1: constant
+    dnnl::memory memory;  // constants
+  };
+  onednn::Primitive primitive_;
+  std::vector<Binding> bindings_;
+};
+
+// Adds the step and makes the plan's scratchpad large enough.
+Step& add_dnnl_step(PlanBuilder& builder, std::unique_ptr<DnnlStep> step, std::vector<int> inputs,
+                    std::vector<int> outputs);
+
+// `logical`, a view of the constant `key`, in the layout `wanted`; packed once per model. `form`
+// tells different views of one constant apart.
+dnnl::memory packed_weights(PlanBuilder& builder, const Tensor& key, const std::string& form,
+                            const Tensor& logical, const dnnl::memory::desc& wanted);
+
+dnnl::memory::desc desc_of_value(const PlanValue& v);
+
+}  // namespace pt2q

@@ -1,0 +1,43 @@
+// float32 convolution and linear as steps take them: the arguments of all their operator forms
+// (aten.conv2d, aten.convolution, onednn.conv ...) brought to one form.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "onednn/compat.h"
+#include "onednn/plan_builder.h"
+
+namespace pt2q {
+
+struct FloatPostOp {
+  bool is_add = false;  // adds `other`
+  onednn::Eltwise kind = onednn::Eltwise::Relu;
+  float alpha = 0.0F;
+  float beta = 0.0F;
+};
+
+struct FloatConv {
+  int x = -1, weight = -1, bias = -1, other = -1;  // value ids; -1: none
+  Shape stride, padding_low, padding_high, dilation;
+  int64_t groups = 1;
+  std::vector<FloatPostOp> post_ops;
+};
+bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& conv,
+                    std::string* why);
+
+struct FloatLinear {
+  int x = -1;        // [..., K]
+  Tensor weight;     // [N, K], any strides, known at plan time
+  Tensor key;        // the constant `weight` is a view of
+  std::string form;             // which view (see packed_weights)
+  int bias = -1, other = -1;
+  std::vector<FloatPostOp> post_ops;
+};
+bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear& linear,
+                      std::string* why);
+
+// Channels-last strides for 3-D to 5-D.
+Shape channels_last_of(const Shape& sizes);
+
+}  // namespace pt2q

@@ -1,0 +1,61 @@
+// What is kept with a model between runs: plans per input signature, folded constants and packed
+// weights. Everything is dropped when the graph changes.
+#pragma once
+
+#include <any>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "onednn/plan.h"
+#include "pt2q/graph_module.h"
+
+namespace pt2q {
+
+// A plan with the contexts that wait for the next run.
+class PlanEntry {
+ public:
+  PlanEntry(std::string signature, std::shared_ptr<const Plan> plan)
+      : signature_(std::move(signature)), plan_(std::move(plan)) {}
+
+  const std::string& signature() const { return signature_; }
+  const std::shared_ptr<const Plan>& plan() const { return plan_; }
+  std::unique_ptr<RunContext> acquire();
+  void give_back(std::unique_ptr<RunContext> context);
+
+ private:
+  static constexpr size_t kMaxIdle = 4;
+  std::string signature_;
+  std::shared_ptr<const Plan> plan_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<RunContext>> idle_;
+};
+
+class ModelCache {
+ public:
+  static constexpr size_t kMaxPlans = 16;
+
+  // The cache of `model`, emptied when its graph has changed since the last call.
+  static std::shared_ptr<ModelCache> of(GraphModule& model);
+
+  std::shared_ptr<PlanEntry> find(const std::string& signature);
+  std::shared_ptr<PlanEntry> insert(std::shared_ptr<PlanEntry> entry);  // drops the oldest
+  std::shared_ptr<PlanEntry> latest();                                  // null before the first
+
+  // Held while a plan is built: the members below are shared by all builds.
+  std::mutex build_mutex;
+  std::map<const Node*, Value> folded;                 // constant subgraphs
+  std::map<std::pair<const void*, std::string>, std::any> packed;  // by tensor identity and form
+  std::vector<Tensor> kept_alive;                      // tensors whose identity is a key
+
+ private:
+  const Graph* graph_ = nullptr;
+  uint64_t version_ = 0;
+  std::mutex mutex_;
+  std::list<std::shared_ptr<PlanEntry>> entries_;  // most recent first
+};
+
+}  // namespace pt2q

@@ -1,0 +1,243 @@
+#include "onednn/plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <new>
+
+#include "base/strings.h"
+#include "pt2q/error.h"
+
+namespace pt2q {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+Bound Bound::of_plain(Value v) {
+  Bound b;
+  b.plain = std::move(v);
+  return b;
+}
+Bound Bound::of_tensor(int id) {
+  Bound b;
+  b.kind = Kind::Tensor;
+  b.value = id;
+  return b;
+}
+Bound Bound::of_list(std::vector<Bound> items) {
+  Bound b;
+  b.kind = Kind::List;
+  b.items = std::move(items);
+  return b;
+}
+
+bool same_layout(const Shape& sizes, const Shape& a, const Shape& b) {
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    if (sizes[d] != 1 && a[d] != b[d]) return false;
+  }
+  return true;
+}
+
+Shape preferred_strides(const Shape& sizes) {
+  return sizes.size() == 4 || sizes.size() == 5 ? channels_last_strides(sizes)
+                                                : contiguous_strides(sizes);
+}
+
+bool is_dense(const Shape& sizes, const Shape& strides) {
+  std::vector<std::pair<int64_t, int64_t>> dims;  // stride, size
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    if (sizes[d] == 0) return true;
+    if (sizes[d] != 1) dims.emplace_back(strides[d], sizes[d]);
+  }
+  std::sort(dims.begin(), dims.end());
+  int64_t expected = 1;
+  for (const auto& [stride, size] : dims) {
+    if (stride != expected) return false;
+    expected *= size;
+  }
+  return true;
+}
+
+std::string layout_name(const Shape& sizes, const Shape& strides) {
+  if (same_layout(sizes, strides, contiguous_strides(sizes))) return "contiguous";
+  if (sizes.size() == 4 && same_layout(sizes, strides, channels_last_strides(sizes))) return "nhwc";
+  if (sizes.size() == 5 && same_layout(sizes, strides, channels_last_strides(sizes)))
+    return "ndhwc";
+  return is_dense(sizes, strides) ? "permuted" : "strided";
+}
+
+std::shared_ptr<char> aligned_buffer(int64_t bytes) {
+  if (bytes <= 0) return nullptr;
+  void* p = std::aligned_alloc(kAlignment, static_cast<size_t>(aligned(bytes)));
+  if (p == nullptr) throw RuntimeError(cat("out of memory: ", bytes, " bytes for activations"));
+  return {static_cast<char*>(p), [](char* q) { std::free(q); }};
+}
+
+// --- memory plan ---------------------------------------------------------------------------------
+namespace {
+
+struct Block {
+  int first = 0;
+  int last = 0;
+  int64_t bytes = 0;
+  int64_t offset = -1;
+  std::vector<int> roots;
+};
+
+void find_lives(Plan& plan) {
+  const auto use = [&](int id, int step) {
+    PlanValue& root = plan.values[static_cast<size_t>(plan.values[static_cast<size_t>(id)].root)];
+    if (root.first_step < 0) root.first_step = step;
+    root.last_step = std::max(root.last_step, step);
+  };
+  for (const auto& step : plan.steps) {
+    for (const int id : step->inputs) use(id, step->index);
+    for (const int id : step->outputs) use(id, step->index);
+  }
+  const int end = static_cast<int>(plan.steps.size());
+  const std::function<void(const Bound&)> keep = [&](const Bound& b) {
+    if (b.kind == Bound::Kind::Tensor) use(b.value, end);
+    for (const Bound& item : b.items) keep(item);
+  };
+  keep(plan.result);
+}
+
+// One block per Arena root; a step that works in place extends the block of its input.
+std::vector<Block> make_blocks(Plan& plan) {
+  std::vector<Block> blocks;
+  std::vector<int> block_of(plan.values.size(), -1);
+  const auto root_of = [&](int id) {
+    return static_cast<size_t>(plan.values[static_cast<size_t>(id)].root);
+  };
+  for (const auto& step : plan.steps) {
+    for (size_t k = 0; k < step->outputs.size(); ++k) {
+      const size_t out = root_of(step->outputs[k]);
+      PlanValue& v = plan.values[out];
+      if (v.storage != Storage::Arena || block_of[out] >= 0) continue;
+      if (k == 0 && step->in_place_input >= 0) {
+        const size_t in = root_of(step->in_place_input);
+        const PlanValue& source = plan.values[in];
+        if (block_of[in] >= 0 && source.last_step == step->index && source.bytes == v.bytes) {
+          Block& block = blocks[static_cast<size_t>(block_of[in])];
+          if (block.last == step->index) {
+            block.last = std::max(block.last, v.last_step);
+            block.roots.push_back(static_cast<int>(out));
+            block_of[out] = block_of[in];
+            continue;
+          }
+        }
+      }
+      block_of[out] = static_cast<int>(blocks.size());
+      blocks.push_back({v.first_step, v.last_step, aligned(v.bytes), -1, {static_cast<int>(out)}});
+    }
+  }
+  return blocks;
+}
+
+}  // namespace
+
+void plan_memory(Plan& plan) {
+  find_lives(plan);
+  std::vector<Block> blocks = make_blocks(plan);
+  std::vector<Block*> order;
+  for (Block& b : blocks) order.push_back(&b);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Block* a, const Block* b) { return a->bytes > b->bytes; });
+  std::vector<Block*> placed;  // sorted by offset
+  for (Block* block : order) {
+    int64_t offset = 0;
+    for (const Block* other : placed) {
+      if (other->last < block->first || other->first > block->last) continue;
+      if (offset + block->bytes <= other->offset) break;
+      offset = std::max(offset, other->offset + other->bytes);
+    }
+    block->offset = offset;
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), block,
+                                   [](const Block* a, const Block* b) {
+                                     return a->offset < b->offset;
+                                   }),
+                  block);
+    plan.arena_bytes = std::max(plan.arena_bytes, offset + block->bytes);
+    for (const int root : block->roots)
+      plan.values[static_cast<size_t>(root)].arena_offset = offset;
+  }
+  plan.release.assign(plan.steps.size(), {});
+  for (size_t i = 0; i < plan.values.size(); ++i) {
+    const PlanValue& v = plan.values[i];
+    if (v.storage == Storage::Held && v.last_step >= 0 &&
+        v.last_step < static_cast<int>(plan.steps.size())) {
+      plan.release[static_cast<size_t>(v.last_step)].push_back(static_cast<int>(i));
+    }
+  }
+}
+
+// --- RunContext ----------------------------------------------------------------------------------
+
+RunContext::RunContext(std::shared_ptr<const Plan> p) : plan(std::move(p)) {
+  const size_t n = plan->values.size();
+  arena = aligned_buffer(plan->arena_bytes);
+  scratchpad = aligned_buffer(static_cast<int64_t>(plan->scratchpad_bytes));
+  pointers.assign(n, nullptr);
+  held.resize(n);
+  views.resize(n);
+  step_state.resize(plan->steps.size());
+  for (size_t i = 0; i < n; ++i) {
+    const PlanValue& v = plan->values[i];
+    const PlanValue& root = plan->values[static_cast<size_t>(v.root)];
+    if (root.storage == Storage::Arena) {
+      pointers[i] = arena.get() + root.arena_offset + v.view_offset;
+    } else if (root.storage == Storage::Constant) {
+      pointers[i] =
+          const_cast<char*>(static_cast<const char*>(root.constant.raw_data())) + v.view_offset;
+    }
+  }
+  for (const auto& step : plan->steps) step->prepare(*this);
+}
+
+bool RunContext::in_arena(const void* p) const {
+  const char* q = static_cast<const char*>(p);
+  return arena && q >= arena.get() && q < arena.get() + plan->arena_bytes;
+}
+
+void RunContext::hold(int id, Value v) {
+  if (v.is<Tensor>()) pointers[static_cast<size_t>(id)] = const_cast<void*>(v.as<Tensor>().raw_data());
+  held[static_cast<size_t>(id)] = std::move(v);
+}
+
+Tensor RunContext::tensor(int id) {
+  const PlanValue& v = value(id);
+  if (v.storage == Storage::Constant) return v.constant;
+  const PlanValue& root = value(v.root);
+  if (root.storage == Storage::Held || (root.storage == Storage::Output && v.root == id)) {
+    return held[static_cast<size_t>(id)].as<Tensor>();
+  }
+  if (root.storage == Storage::Input && v.root == id) return inputs[static_cast<size_t>(root.input_index)];
+  Tensor& view = views[static_cast<size_t>(id)];
+  void* p = data(id);
+  if (view.defined() && view.raw_data() == p) return view;
+  view = Tensor::from_blob(p, v.sizes, v.strides, v.dtype, arena,
+                           root.storage == Storage::Input || root.storage == Storage::Constant);
+  return view;
+}
+
+Value materialize(const Bound& bound, RunContext& ctx) {
+  switch (bound.kind) {
+    case Bound::Kind::Plain:
+      return bound.plain;
+    case Bound::Kind::List: {
+      Value::List items;
+      for (const Bound& item : bound.items) items.push_back(materialize(item, ctx));
+      return Value(std::move(items));
+    }
+    case Bound::Kind::Tensor:
+      break;
+  }
+  const PlanValue& v = ctx.value(bound.value);
+  if (v.storage == Storage::Held) return ctx.held[static_cast<size_t>(bound.value)];
+  return ctx.tensor(bound.value);
+}
+
+}  // namespace pt2q

@@ -1,0 +1,140 @@
+// A Plan: the flat list of steps that runs one graph for one input signature. Immutable once built,
+// shared by all threads; what changes during a run is in a RunContext.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pt2q/graph.h"
+#include "pt2q/tensor.h"
+
+namespace pt2q {
+
+struct Plan;
+struct RunContext;
+
+// Where the bytes of a value are.
+enum class Storage {
+  Input,     // the caller's tensor
+  Constant,  // a tensor kept by the plan
+  Arena,     // at a fixed place of the context's arena
+  Output,    // a tensor made anew for each run and handed to the caller
+  Held,      // a tensor that a step made (reference kernels); layout known only at run time
+};
+
+struct PlanValue {
+  Storage storage = Storage::Arena;
+  bool known = false;  // sizes, strides and dtype hold (Held values from kernels: sizes only)
+  bool layout_known = false;
+  Shape sizes;
+  Shape strides;
+  DType dtype = DType::Float32;
+  int root = -1;             // value whose memory this one views; itself when it owns memory
+  int64_t view_offset = 0;   // bytes from the root's start
+  Tensor constant;           // Storage::Constant
+  int input_index = -1;      // Storage::Input
+  int64_t arena_offset = 0;  // Storage::Arena roots
+  int64_t bytes = 0;
+  int first_step = -1;  // roots: steps between which the memory is in use
+  int last_step = -1;
+};
+
+// What the report says of a step.
+struct StepInfo {
+  std::string node;    // graph node, "" for glue such as layout changes
+  std::string op;      // "aten.conv2d.default"
+  std::string kernel;  // "onednn brgconv:avx512_core", "pt2q qconv amx", "reference"
+  std::string dtype;   // "float32", "uint8*int8 -> uint8"
+  std::string layout;  // "nhwc", "contiguous", ...
+  std::string note;    // exactness, why a faster route was refused
+  double flops = 0.0;  // 2 * multiply-adds, 0 when not meaningful
+  bool reference = false;
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  // Makes per-context state (oneDNN memory objects ...); called once per context.
+  virtual void prepare(RunContext&) const {}
+  virtual void run(RunContext& ctx) const = 0;
+
+  StepInfo info;
+  std::vector<int> inputs;   // value ids
+  std::vector<int> outputs;  // value ids
+  int index = -1;
+  // Output 0 may use the memory of this input when it is not needed any more; -1: never.
+  int in_place_input = -1;
+};
+
+// What a node yields: one tensor, a list, or a plain value known at plan time.
+struct Bound {
+  enum class Kind { Plain, Tensor, List };
+  Kind kind = Kind::Plain;
+  Value plain;
+  int value = -1;
+  std::vector<Bound> items;
+
+  static Bound of_plain(Value v);
+  static Bound of_tensor(int id);
+  static Bound of_list(std::vector<Bound> items);
+};
+
+struct Plan {
+  std::vector<PlanValue> values;
+  std::vector<std::unique_ptr<Step>> steps;
+  std::vector<std::vector<int>> release;  // held values to drop after each step
+  std::vector<int> inputs;                // values with Storage::Input that own their memory
+  std::vector<int> moving_views;          // views of Input and Output roots, in order
+  std::vector<int> outputs;               // values with Storage::Output
+  Bound result;
+  int64_t arena_bytes = 0;
+  size_t scratchpad_bytes = 0;
+  int threads = 1;
+};
+
+// The mutable side of one run. Contexts are pooled; one run uses one at a time.
+struct RunContext {
+  explicit RunContext(std::shared_ptr<const Plan> plan);
+
+  const PlanValue& value(int id) const { return plan->values[static_cast<size_t>(id)]; }
+  void* data(int id) const { return pointers[static_cast<size_t>(id)]; }
+  template <typename T>
+  T* data(int id) const {
+    return static_cast<T*>(data(id));
+  }
+  // The tensor of a value: a view of arena memory, or the tensor that is held.
+  Tensor tensor(int id);
+  // Any held value; steps store kernel results here.
+  void hold(int id, Value v);
+  bool in_arena(const void* p) const;
+
+  std::shared_ptr<const Plan> plan;
+  std::shared_ptr<char> arena;
+  std::shared_ptr<char> scratchpad;
+  std::vector<void*> pointers;
+  std::vector<Value> held;
+  std::vector<Tensor> views;
+  std::vector<std::shared_ptr<void>> step_state;
+  std::shared_ptr<void> stream;
+  std::vector<Tensor> inputs;
+};
+
+// The value a node yields at run time.
+Value materialize(const Bound& bound, RunContext& ctx);
+
+// Same memory order, ignoring dimensions of size 1.
+bool same_layout(const Shape& sizes, const Shape& a, const Shape& b);
+// Strides of the dense layout steps prefer: channels last for 4-D and 5-D, else row-major.
+Shape preferred_strides(const Shape& sizes);
+// No gaps and no overlaps, in whatever order.
+bool is_dense(const Shape& sizes, const Shape& strides);
+std::string layout_name(const Shape& sizes, const Shape& strides);
+
+// Aligned memory that nobody has touched yet.
+std::shared_ptr<char> aligned_buffer(int64_t bytes);
+
+// Gives every Arena root its offset: values whose lives do not overlap share memory.
+void plan_memory(Plan& plan);
+
+}  // namespace pt2q

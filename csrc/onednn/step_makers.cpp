@@ -1,0 +1,17 @@
+#include "onednn/step_makers.h"
+
+namespace pt2q {
+
+const std::unordered_map<std::string, StepMaker>& step_makers() {
+  static const auto* makers = [] {
+    auto* m = new StepMakerMap();
+    add_conv_steps(*m);
+    add_matmul_steps(*m);
+    add_pool_steps(*m);
+    add_pointwise_steps(*m);
+    return m;
+  }();
+  return *makers;
+}
+
+}  // namespace pt2q

@@ -1,0 +1,18 @@
+// The families of step makers; each adds its operators to the map.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+
+#include "onednn/plan_builder.h"
+
+namespace pt2q {
+
+using StepMakerMap = std::unordered_map<std::string, StepMaker>;
+
+void add_conv_steps(StepMakerMap& makers);
+void add_matmul_steps(StepMakerMap& makers);
+void add_pool_steps(StepMakerMap& makers);
+void add_pointwise_steps(StepMakerMap& makers);
+
+}  // namespace pt2q

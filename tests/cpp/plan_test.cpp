@@ -1,0 +1,199 @@
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/parallel.h"
+#include "graph_builder.h"
+#include "onednn/executor.h"
+#include "pt2q/error.h"
+
+namespace pt2q::testing {
+namespace {
+
+// Float convolutions sum in another order than the plain loops.
+constexpr double kFloatTolerance = 2e-4;
+
+Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
+
+bool uses_reference(GraphModule& m, const std::vector<Value>& inputs) {
+  for (const auto& step : plan_for(m, inputs)->plan()->steps) {
+    if (step->info.reference) return true;
+  }
+  return false;
+}
+
+TEST(Plan, SmallResNetMatchesTheReferenceKernels) {
+  auto m = make_resnet(2, {1, 1}, false, true, 32, 8);
+  const Tensor x = random_tensor({2, 3, 32, 32}, 7);
+  EXPECT_LT(max_difference(first(run(*m, {x})), first(run_reference(*m, {x}))), kFloatTolerance);
+  EXPECT_FALSE(uses_reference(*m, {x}));
+}
+
+TEST(Plan, AcceptsAnyInputLayout) {
+  auto m = make_resnet(2, {1}, true, true, 16, 8);
+  const Tensor x = random_tensor({2, 3, 16, 16}, 8);
+  const Tensor expected = first(run(*m, {x}));
+  EXPECT_TRUE(same_bits(first(run(*m, {x.contiguous(MemoryFormat::ChannelsLast)})), expected));
+  const Tensor strided = random_tensor({16, 2, 3, 16}, 9);
+  const Tensor view = strided.permute({1, 2, 0, 3});
+  EXPECT_TRUE(same_bits(first(run(*m, {view})), first(run(*m, {view.contiguous()}))));
+}
+
+TEST(Plan, ViewsOfConvolutionOutputsKeepLogicalOrder) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 3, 6, 5});
+  Node* y = b.conv2d(x, 3, 4, 3, 1, 1);
+  Node* flat = b.flatten(y);
+  Node* moved = b.op("aten.permute.default", {y, std::vector<int64_t>{0, 2, 3, 1}});
+  Node* part = b.op("aten.slice.Tensor", {y, 1, 1, 3});
+  auto m = b.finish(Value::List{flat, moved, part, b.relu(part), y, x});
+  const Tensor in = random_tensor({2, 3, 6, 5}, 3);
+  const Value got = run(*m, {in}), want = run_reference(*m, {in});
+  for (size_t i = 0; i < want.list().size(); ++i) {
+    EXPECT_LT(max_difference(got.list()[i].as<Tensor>(), want.list()[i].as<Tensor>()), 1e-5) << i;
+    EXPECT_TRUE(got.list()[i].as<Tensor>().is_contiguous());
+  }
+}
+
+TEST(Plan, InPlaceStepsDoNotOverwriteWhatIsStillNeeded) {
+  NetBuilder b;
+  Node* x = b.input("x", {4, 8});
+  Node* a = b.linear(x, 8, 8);
+  Node* r = b.relu(a);
+  auto m = b.finish(Value::List{b.add(r, a), b.op("aten.mul.Tensor", {a, r})});
+  const Tensor in = random_tensor({4, 8}, 3);
+  const Value got = run(*m, {in}), want = run_reference(*m, {in});
+  for (size_t i = 0; i < 2; ++i)
+    EXPECT_LT(max_difference(got.list()[i].as<Tensor>(), want.list()[i].as<Tensor>()), 1e-5);
+}
+
+TEST(Plan, ReadOnlyInputsStayUntouched) {
+  NetBuilder b;
+  Node* x = b.input("x", {16});
+  auto m = b.finish(b.relu(x));
+  std::vector<float> data(16, -1.0F);
+  const Tensor in = Tensor::from_blob(data.data(), {16}, {1}, DType::Float32, nullptr, true);
+  EXPECT_EQ(first(run(*m, {in})).data<float>()[0], 0.0F);
+  EXPECT_EQ(data[0], -1.0F);
+}
+
+TEST(Plan, DynamicBatchAndIntegerNodes) {
+  NetBuilder b;
+  Node* x = b.input("x", {SymInt::symbol("s0", 4), 6});
+  Node* n = b.op("aten.sym_size.int", {x, 0});
+  Node* y = b.op("aten.view.default", {b.linear(x, 6, 6), Value(Value::List{n, 2, 3})});
+  auto m = b.finish(y);
+  for (const int64_t batch : {1, 4, 9}) {
+    const Tensor in = random_tensor({batch, 6}, 5);
+    EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
+  }
+  EXPECT_EQ(first(run(*m, {Tensor::zeros({0, 6})})).sizes(), (Shape{0, 2, 3}));
+}
+
+TEST(Plan, EmptyBatchGivesEmptyOutputs) {
+  auto m = make_resnet(2, {1}, false, true, 16, 8);
+  m->graph().placeholders()[0]->meta.val =
+      TensorMeta{{SymInt::symbol("s0", 2), 3, 16, 16}, DType::Float32, Device{}};
+  EXPECT_EQ(first(run(*m, {Tensor::zeros({0, 3, 16, 16})})).sizes(), (Shape{0, 1000}));
+}
+
+TEST(Plan, WrongInputsAreNamed) {
+  auto m = make_resnet(2, {1}, false, true, 16, 8);
+  const auto message = [&](const std::vector<Value>& inputs) -> std::string {
+    try {
+      run(*m, inputs);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_NE(message({}).find("takes 1 inputs, got 0"), std::string::npos) << message({});
+  EXPECT_NE(message({Tensor::zeros({2, 3, 16})}).find("input 'x': expected 4 dimensions"),
+            std::string::npos);
+  EXPECT_NE(message({Tensor::zeros({2, 4, 16, 16})}).find("expected size 3 in dimension 1"),
+            std::string::npos);
+  EXPECT_THROW(run(*m, {Tensor::zeros({2, 3, 16, 16}, DType::Float64)}), TypeError);
+  EXPECT_THROW(run(*m, {1}), TypeError);
+}
+
+TEST(Plan, ThreadsShareOneModel) {
+  auto m = make_resnet(1, {1, 1}, false, true, 32, 8);
+  const Tensor x = random_tensor({1, 3, 32, 32}, 7);
+  const Tensor expected = first(run(*m, {x}));
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 5; ++i) {
+        if (!same_bits(first(run(*m, {x})), expected)) ++wrong;
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(Plan, ChangingTheGraphOrAWeightTakesEffect) {
+  NetBuilder b;
+  Node* x = b.input("x", {1, 4});
+  auto m = b.finish(b.linear(x, 4, 2));
+  const Tensor in = random_tensor({1, 4}, 5);
+  const Tensor before = first(run(*m, {in}));
+  m->set_attr(m->attr_names()[0], Tensor::zeros({2, 4}), AttrKind::Parameter);
+  const Tensor after = first(run(*m, {in}));
+  EXPECT_GT(max_difference(before, after), 1e-3);
+  EXPECT_LT(max_difference(after, first(run_reference(*m, {in}))), 1e-6);
+}
+
+TEST(Plan, QuantizedGraphRunsWithoutLowering) {
+  auto m = make_resnet(1, {1}, false, false, 32, 8);
+  const Tensor x = random_tensor({1, 3, 32, 32}, 11);
+  auto q = quantize_graph(*m, x);
+  const Tensor got = first(run(*q, {x})), want = first(run_reference(*q, {x}));
+  // One step of a quantized activation may tip over between float summation orders.
+  EXPECT_LT(max_difference(got, want), 0.05);
+}
+
+class CountingModule : public Module {
+ public:
+  explicit CountingModule(bool pass) : pass_(pass) {}
+  Tensor forward(const Tensor& input) override {
+    ++calls;
+    sizes = input.sizes();
+    sum = 0;
+    const Tensor c = input.contiguous();
+    for (int64_t i = 0; i < c.numel(); ++i) sum += c.data<float>()[i];
+    return pass_ ? input : input.clone();
+  }
+  std::string type_name() const override { return "CountingModule"; }
+  std::string repr() const override { return "CountingModule()"; }
+  bool passes_through() const override { return pass_; }
+  int calls = 0;
+  Shape sizes;
+  double sum = 0;
+
+ private:
+  bool pass_;
+};
+
+TEST(Plan, ObserversAreStepsAndSeeLogicalTensors) {
+  for (const bool pass : {true, false}) {
+    NetBuilder b;
+    Node* x = b.input("x", {1, 3, 6, 5});
+    Node* y = b.conv2d(x, 3, 4, 3, 1, 1);
+    auto module = std::make_shared<CountingModule>(pass);
+    b.module().set_module("obs", module);
+    Node* o = b.graph().call_module("obs", {y});
+    auto m = b.finish(b.relu(b.conv2d(o, 4, 2, 1)));
+    const Tensor in = random_tensor({1, 3, 6, 5}, 3);
+    const Tensor want = first(run_reference(*m, {in}));
+    const double sum = module->sum;
+    EXPECT_LT(max_difference(first(run(*m, {in})), want), 1e-5);
+    EXPECT_EQ(module->calls, 2);
+    EXPECT_EQ(module->sizes, (Shape{1, 4, 6, 5}));
+    EXPECT_NEAR(module->sum, sum, 1e-3);
+  }
+}
+
+}  // namespace
+}  // namespace pt2q::testing
