@@ -181,6 +181,31 @@ std::string Graph::unique_name(const std::string& wanted) {
   return candidate;
 }
 
+namespace {
+// FX's spelling of targets: "mul.Tensor" → "mul.tensor", "fooBar" → "foo_bar".
+std::string snake_case(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (i > 0 && std::isupper(c) != 0 && std::islower(static_cast<unsigned char>(text[i - 1])) != 0)
+      out += '_';
+    out += static_cast<char>(std::tolower(c));
+  }
+  return out;
+}
+}  // namespace
+
+void Graph::rename(Node* node, const std::string& name) {
+  const Node* other = find(name);
+  if (other != nullptr && other != node) {
+    throw ValueError(cat("cannot rename node '", node->name_, "': '", name, "' exists"));
+  }
+  by_name_[node->name_] = nullptr;
+  by_name_[name] = node;
+  node->name_ = name;
+  touch();
+}
+
 Node* Graph::placeholder(const std::string& target, const std::string& name) {
   std::unique_ptr<Node> node(new Node());
   node->opcode_ = OpCode::Placeholder;
@@ -193,7 +218,7 @@ Node* Graph::get_attr(const std::string& target, const std::string& name) {
   std::unique_ptr<Node> node(new Node());
   node->opcode_ = OpCode::GetAttr;
   node->target_ = target;
-  node->name_ = unique_name(name.empty() ? target : name);
+  node->name_ = unique_name(name.empty() ? snake_case(target) : name);
   return append(std::move(node));
 }
 
@@ -207,7 +232,7 @@ Node* Graph::call_function(const std::string& op_name, std::vector<Value> args,
   node->args_ = normalize_args(op, std::move(args), kwargs);
   const std::string derived =
       op.overload().empty() ? op.base_name() : op.base_name() + "_" + op.overload();
-  node->name_ = unique_name(name.empty() ? derived : name);
+  node->name_ = unique_name(name.empty() ? snake_case(derived) : name);
   return append(std::move(node));
 }
 
@@ -217,7 +242,7 @@ Node* Graph::call_module(const std::string& target, std::vector<Value> args,
   node->opcode_ = OpCode::CallModule;
   node->target_ = target;
   node->args_ = std::move(args);
-  node->name_ = unique_name(name.empty() ? target : name);
+  node->name_ = unique_name(name.empty() ? snake_case(target) : name);
   return append(std::move(node));
 }
 

@@ -143,6 +143,8 @@ class Graph {
   void touch() { ++version_; }
 
   std::string unique_name(const std::string& wanted);
+  // Gives `node` a name no living node has (that of an erased one, for its replacement).
+  void rename(Node* node, const std::string& name);
   // Removes pure call_function/get_attr nodes without users; true when something went.
   bool eliminate_dead_code();
   // Throws InternalError naming the node when users, order, arity or targets are inconsistent.

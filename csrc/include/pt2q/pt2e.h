@@ -17,4 +17,8 @@ void prepare_pt2e(GraphModule& model, Quantizer& quantizer);
 void convert_pt2e(GraphModule& model, bool use_reference_representation = false,
                   bool fold_quantize = true);
 
+// Switches dropout and batch norm of a captured model; every other argument is kept. Idempotent.
+void move_exported_model_to_eval(GraphModule& model);
+void move_exported_model_to_train(GraphModule& model);
+
 }  // namespace pt2q

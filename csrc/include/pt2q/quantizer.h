@@ -38,6 +38,9 @@ struct QuantizationSpecBase {
   virtual std::string to_string() const = 0;
 };
 using SpecPtr = std::shared_ptr<const QuantizationSpecBase>;  // null: "no quantization here"
+// Equality by value, as PyTorch's frozen dataclasses: derived specs compare by identity of the
+// function, shared ones by the edge or node.
+bool specs_equal(const SpecPtr& a, const SpecPtr& b);
 
 struct QuantizationSpec : QuantizationSpecBase {
   DType dtype = DType::Int8;
@@ -102,6 +105,8 @@ struct QuantizationConfig {
   SpecPtr bias;
   bool is_qat = false;
 };
+// Specs equal by value.
+bool operator==(const QuantizationConfig& a, const QuantizationConfig& b);
 using ConfigPtr = std::shared_ptr<const QuantizationConfig>;  // null: "do not quantize"
 
 class Quantizer {
@@ -113,6 +118,22 @@ class Quantizer {
   using ObserverMap = std::vector<std::pair<EdgeOrNode, std::shared_ptr<Observer>>>;
   // After observers are created and before they are inserted; may replace instances.
   virtual void prepare_obs_or_fq_callback(GraphModule&, ObserverMap&) {}
+  virtual std::string class_name() const { return "Quantizer"; }  // for messages
 };
+
+// --- helpers for writing quantizers (SPEC 1.4) ---
+
+// Creates the node's annotation when missing; the "annotated" mark is left as it is.
+void annotate_input_qspec_map(Node* node, Node* input, SpecPtr spec);
+void annotate_output_qspec(Node* node, SpecPtr spec);
+// Not null and holds at least one input entry or an output spec.
+bool is_valid_annotation(const QuantizationAnnotation* annotation);
+// True for nodes captured inside the module of exactly that path ("sub" holds for sub.linear1).
+std::function<bool(const Node*)> get_module_name_filter(const std::string& module_name);
+// The specs of a configuration (null-safe) with PyTorch's checks of scheme and dtype.
+SpecPtr get_input_act_qspec(const QuantizationConfig* config);
+SpecPtr get_output_act_qspec(const QuantizationConfig* config);
+SpecPtr get_weight_qspec(const QuantizationConfig* config);
+SpecPtr get_bias_qspec(const QuantizationConfig* config);
 
 }  // namespace pt2q

@@ -1,0 +1,185 @@
+// Observers become quantize → dequantize (SPEC 5.1).
+#include <cmath>
+
+#include "base/strings.h"
+#include "passes/constants.h"
+#include "passes/pt2e_passes.h"
+#include "pt2q/error.h"
+#include "tensor/affine.h"
+
+namespace pt2q {
+namespace {
+
+// quint8 → uint8 and so on: what tensors of that observer dtype are stored as.
+DType storage_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::QUInt8:
+      return DType::UInt8;
+    case DType::QInt8:
+      return DType::Int8;
+    case DType::QInt32:
+      return DType::Int32;
+    default:
+      return dtype;
+  }
+}
+
+// min_val of an observer that has seen no data is infinite or empty.
+bool has_seen_nothing(const Observer& observer) {
+  for (const auto& [key, tensor] : observer.state_dict()) {
+    if (!ends_with(key, "min_val")) continue;
+    return tensor.numel() == 0 ||
+           (tensor.numel() == 1 && std::isinf(tensor.to(DType::Float64).item()));
+  }
+  return false;
+}
+
+class Replacer {
+ public:
+  explicit Replacer(GraphModule& module)
+      : module_(module), graph_(module.graph()), constants_(module) {}
+
+  bool run() {
+    bool changed = false;
+    for (Node* node : graph_.nodes()) {
+      if (node->opcode() != OpCode::CallModule) continue;
+      const auto observer = std::dynamic_pointer_cast<Observer>(module_.module(node->target()));
+      if (!observer) continue;
+      observe_constant(node, *observer);
+      replace(node, *observer);
+      changed = true;
+    }
+    graph_.eliminate_dead_code();
+    return changed;
+  }
+
+ private:
+  // The data of a constant is known without calibration.
+  void observe_constant(const Node* node, Observer& observer) {
+    const Node* input = node->arg_node(0);
+    if (observer.is_dynamic() || !has_seen_nothing(observer) || !constants_.is_constant(input))
+      return;
+    observer.forward(constants_.value(input).as<Tensor>());
+    constants_.release();
+  }
+
+  void replace(Node* node, Observer& observer) {
+    const auto point = graph_.inserting_before(node);
+    const DType dtype = storage_dtype(observer.dtype());
+    Node* input = node->arg_node(0);
+    Node* result = input;  // any other dtype: the observer goes without a trace
+    if (observer.is_dynamic()) {
+      result = dynamic_pair(input, observer, dtype);
+    } else if (is_quantized_storage(dtype)) {
+      result = is_per_channel(observer.qscheme()) ? per_channel_pair(input, observer, dtype)
+                                                  : per_tensor_pair(input, observer, dtype);
+    } else if (dtype == DType::Float16) {
+      Node* half =
+          make("quantized_decomposed.convert_element_type.no_fuse", {input, Value(DType::Float16)});
+      result =
+          make("quantized_decomposed.convert_element_type.no_fuse", {half, Value(DType::Float32)});
+    }
+    node->replace_all_uses_with(result);
+    graph_.erase_node(node);
+  }
+
+  Node* make(const std::string& op, std::vector<Value> args,
+             const std::map<std::string, Value>& kwargs = {}) {
+    Node* node = graph_.call_function(op, std::move(args), kwargs);
+    node->meta.val = infer_node(*node);
+    return node;
+  }
+
+  Node* dequantize(const std::string& op, Node* input, std::vector<Value> args) {
+    std::map<std::string, Value> kwargs;
+    const Value& val = input->meta.val;
+    if (val.is<TensorMeta>() && val.as<TensorMeta>().dtype != DType::Float32) {
+      kwargs["out_dtype"] = Value(val.as<TensorMeta>().dtype);
+    }
+    return make(op, std::move(args), kwargs);
+  }
+
+  static QuantRange range_of(const Observer& observer, DType dtype) {
+    const QuantRange bounds = quant_bounds(dtype);
+    return {observer.quant_min().value_or(bounds.min), observer.quant_max().value_or(bounds.max)};
+  }
+
+  Node* per_tensor_pair(Node* input, Observer& observer, DType dtype) {
+    const QParams qparams = observer.calculate_qparams();
+    const QuantRange range = range_of(observer, dtype);
+    std::vector<Value> args = {input,
+                               Value(qparams.scale.to(DType::Float64).item()),
+                               Value(qparams.zero_point.to(DType::Int64).item_int()),
+                               Value(range.min),
+                               Value(range.max),
+                               Value(dtype)};
+    Node* q = make("quantized_decomposed.quantize_per_tensor.default", args);
+    args[0] = q;
+    return dequantize("quantized_decomposed.dequantize_per_tensor.default", input, args);
+  }
+
+  Node* per_channel_pair(Node* input, Observer& observer, DType dtype) {
+    const QParams qparams = observer.calculate_qparams();
+    const QuantRange range = range_of(observer, dtype);
+    const std::string prefix = buffer_prefix(input);
+    Node* scale = buffer(prefix + "_scale_", qparams.scale);
+    Node* zero_point = buffer(prefix + "_zero_point_", qparams.zero_point);
+    std::vector<Value> args = {input,
+                               scale,
+                               zero_point,
+                               Value(observer.ch_axis().value_or(0)),
+                               Value(range.min),
+                               Value(range.max),
+                               Value(dtype)};
+    Node* q = make("quantized_decomposed.quantize_per_channel.default", args);
+    args[0] = q;
+    return dequantize("quantized_decomposed.dequantize_per_channel.default", input, args);
+  }
+
+  // The last part of the path of the module that computes the observed tensor; "" for constants.
+  static std::string buffer_prefix(const Node* input) {
+    const auto& stack = input->meta.nn_module_stack;
+    if (stack.empty() || input->opcode() == OpCode::GetAttr) return "";
+    const std::string& path = stack.back().path;
+    return path.substr(path.rfind('.') + 1);
+  }
+
+  Node* buffer(const std::string& prefix, const Tensor& value) {
+    const std::string name = module_.unique_attr(prefix);
+    module_.set_attr(name, value.clone(), AttrKind::Buffer);
+    Node* node = graph_.get_attr(name);
+    node->meta.val = TensorMeta{to_sym(value.sizes()), value.dtype(), value.device()};
+    return node;
+  }
+
+  Node* dynamic_pair(Node* input, Observer& observer, DType dtype) {
+    if (dtype != DType::UInt8 && dtype != DType::Int8) {
+      throw AssertionError(
+          "only uint8 and int8 are supported in reference flow for dynamic quantization right now")
+          .at_node(input->name());
+    }
+    const QuantRange range = range_of(observer, dtype);
+    const char* choose = is_symmetric(observer.qscheme())
+                             ? "quantized_decomposed.choose_qparams_symmetric.tensor"
+                             : "quantized_decomposed.choose_qparams.tensor";
+    Node* qparams = make(
+        choose, {input, Value(range.min), Value(range.max), Value(observer.eps()), Value(dtype)});
+    Node* scale = make("_operator.getitem", {qparams, Value(0)});
+    Node* zero_point = make("_operator.getitem", {qparams, Value(1)});
+    std::vector<Value> args = {input,       scale, zero_point, Value(range.min), Value(range.max),
+                               Value(dtype)};
+    Node* q = make("quantized_decomposed.quantize_per_tensor.tensor", args);
+    args[0] = q;
+    return dequantize("quantized_decomposed.dequantize_per_tensor.tensor", input, args);
+  }
+
+  GraphModule& module_;
+  Graph& graph_;
+  ConstantValues constants_;
+};
+
+}  // namespace
+
+bool replace_observers(GraphModule& module) { return Replacer(module).run(); }
+
+}  // namespace pt2q
