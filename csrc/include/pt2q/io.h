@@ -42,6 +42,7 @@ struct LoadLimits {
 //
 // The result has `extras`:
 //   "in_spec", "out_spec"   std::string: PyTorch's serialized pytree specs
+//   "treespec_namedtuple_fields"  std::string: JSON of PyTorch's table, when there is one
 //   "range_constraints"     RangeConstraints
 //   "extra_files"           std::map<std::string, std::string>, when the file has some
 // Placeholders are the flat leaves of (args, kwargs); an input that was specialised to a constant
