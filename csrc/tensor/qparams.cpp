@@ -213,7 +213,7 @@ ScaleZeroPoint fbgemm_qparams(float min, float max, int32_t qmin, int32_t qmax,
   const double above = static_cast<double>(max) / scale;
   const bool from_min = std::abs(qmin) - std::fabs(below) < std::abs(qmax) - std::fabs(above);
   double zero_point = from_min ? qmin - below : qmax - above;
-  if (min < 0 && max > 0 && preserve_sparsity) zero_point = (qmin + qmax) / 2;  // truncates
+  if (min < 0 && max > 0 && preserve_sparsity) zero_point = (qmin + qmax) / 2.0;
   if (zero_point < qmin) return {scale, static_cast<double>(qmin)};
   if (zero_point > qmax) return {scale, static_cast<double>(qmax)};
   return {scale, static_cast<double>(to_int32(std::nearbyint(zero_point)))};

@@ -73,9 +73,9 @@ def per_tensor(r: Recorder) -> None:
 
 
 def per_channel(r: Recorder) -> None:
-    x = torch.randn(2, 3, 5, 2).mul(20)
+    x = torch.randn(2, 3, 2, 2).mul(20)
     x[0, 0, 0] = torch.tensor([NAN, INF])
-    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
+    for dtype in (torch.uint8, torch.int8, torch.int32):
         lo, hi = RANGES[dtype]
         for axis in range(4):
             n = x.shape[axis]

@@ -38,27 +38,35 @@ class Observer : public Module {
   // Throws RuntimeError for observers that have none (placeholder, no-op).
   virtual QParams calculate_qparams() = 0;
   // Adds the statistics of another observer of the same class and settings, as if this one had also
-  // seen the other's data. Throws NotImplementedError where that has no meaning.
+  // seen the other's data. Throws NotImplementedError where that has no meaning (moving averages
+  // depend on the order of batches) and ValueError for different classes or settings.
   virtual void merge(const Observer& other);
-  virtual void reset_min_max_vals() {}
+  // Forgets what was observed; throws NotImplementedError for observers without a range.
+  virtual void reset_min_max_vals();
 };
 
 // A recipe for observers, what Class.with_args(...) returns: prints, compares and saves.
 struct ObserverCtr {
   std::string class_name;  // "HistogramObserver"
   KwArgs kwargs;
-  // Makes a new instance from the merged arguments.
-  std::function<std::shared_ptr<Observer>(const KwArgs&)> create;
+  // The `observer` argument of fake-quantize classes when it is a recipe of its own. A built-in
+  // class without arguments may also be named in kwargs: {"observer", "MinMaxObserver"}.
+  std::shared_ptr<const ObserverCtr> observer;
+  // Makes a new instance; the recipe passed has its final arguments.
+  std::function<std::shared_ptr<Observer>(const ObserverCtr&)> create;
 
   explicit operator bool() const { return static_cast<bool>(create); }
   ObserverCtr with_args(const KwArgs& more) const;  // later arguments win
-  // New instance; `overrides` win over kwargs.
+  ObserverCtr with_observer(ObserverCtr nested) const;
+  // New instance; `overrides` win over kwargs. Throws TypeError for arguments the class lacks.
   std::shared_ptr<Observer> operator()(const KwArgs& overrides = {}) const;
   std::string to_string() const;  // "HistogramObserver(eps=0.000244140625)"
 };
 bool operator==(const ObserverCtr& a, const ObserverCtr& b);  // class and arguments
 
 // The built-in class of that name ("MinMaxObserver", "HistogramObserver", ...); throws KeyError.
+// Arguments and defaults of every class are PyTorch's (SPEC section 2.2).
 ObserverCtr observer_class(const std::string& class_name);
+std::vector<std::string> observer_class_names();
 
 }  // namespace pt2q

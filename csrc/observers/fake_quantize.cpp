@@ -1,0 +1,309 @@
+#include "observers/fake_quantize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/strings.h"
+#include "kernels/observe.h"
+#include "observers/fixed.h"
+#include "observers/minmax.h"
+#include "observers/per_channel.h"
+#include "pt2q/error.h"
+#include "tensor/format.h"
+
+namespace pt2q {
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+const std::string kChild = "activation_post_process";
+
+// Values the dtype's own representation holds (torch.iinfo).
+QuantRange dtype_limits(DType dtype) {
+  switch (dtype) {
+    case DType::QUInt8:
+    case DType::QUInt4x2:
+      return quant_bounds(DType::UInt8);
+    case DType::QInt8:
+      return quant_bounds(DType::Int8);
+    case DType::QInt32:
+      return quant_bounds(DType::Int32);
+    default:
+      if (is_floating_point(dtype)) {
+        throw TypeError(cat("FakeQuantize: quant_min and quant_max need an integer dtype, got ",
+                            torch_name(dtype)));
+      }
+      return quant_bounds(dtype);
+  }
+}
+
+std::shared_ptr<Observer> make_observer(const FakeQuantizeArgs& args) {
+  KwArgs kwargs = args.observer_kwargs;
+  if (args.quant_min && args.quant_max) {
+    if (*args.quant_min > *args.quant_max) {
+      throw AssertionError("quant_min must be less than or equal to quant_max");
+    }
+    Value dtype = args.observer.kwargs.count("dtype") > 0 ? args.observer.kwargs.at("dtype")
+                  : kwargs.count("dtype") > 0             ? kwargs.at("dtype")
+                                                          : Value(DType::QUInt8);
+    const QuantRange limits = dtype_limits(dtype.as<DType>());
+    if (limits.min > *args.quant_min) throw AssertionError("quant_min out of bound");
+    if (*args.quant_max > limits.max) throw AssertionError("quant_max out of bound");
+    kwargs["quant_min"] = Value(*args.quant_min);
+    kwargs["quant_max"] = Value(*args.quant_max);
+  }
+  kwargs["is_dynamic"] = Value(args.is_dynamic);
+  return args.observer(kwargs);
+}
+
+// Splits the arguments of a fake-quantize recipe into its own and its observer's.
+FakeQuantizeArgs split_args(const ObserverCtr& recipe, std::optional<int64_t> quant_min,
+                            std::optional<int64_t> quant_max) {
+  KwReader reader(recipe.class_name, recipe.kwargs);
+  FakeQuantizeArgs args;
+  const std::string name = reader.string("observer", "MovingAverageMinMaxObserver");
+  args.observer = recipe.observer ? *recipe.observer : observer_class(name);
+  args.quant_min = reader.has("quant_min") ? reader.optional_integer("quant_min") : quant_min;
+  args.quant_max = reader.has("quant_max") ? reader.optional_integer("quant_max") : quant_max;
+  args.is_dynamic = reader.boolean("is_dynamic", false);
+  args.observer_kwargs = reader.take_rest();
+  return args;
+}
+
+}  // namespace
+
+FakeQuantizeBase::FakeQuantizeBase(DType flag_dtype) {
+  register_buffer("fake_quant_enabled", Tensor::full({1}, 1.0, flag_dtype));
+  register_buffer("observer_enabled", Tensor::full({1}, 1.0, flag_dtype));
+}
+
+void FakeQuantizeBase::set_flag(const std::string& name, bool on) {
+  buffer(name).copy_(Tensor::scalar_int(on ? 1 : 0));
+}
+
+FakeQuantize::FakeQuantize(const FakeQuantizeArgs& args, DType flag_dtype)
+    : FakeQuantizeBase(flag_dtype), activation_post_process_(make_observer(args)) {
+  const bool fractional = qscheme() == QScheme::PerChannelAffineFloatQParams;
+  register_buffer("scale", Tensor::full({1}, 1.0, DType::Float32));
+  register_buffer("zero_point", Tensor::zeros({1}, fractional ? DType::Float32 : DType::Int32));
+}
+
+std::shared_ptr<FakeQuantize> FakeQuantize::make(const ObserverCtr& recipe) {
+  return std::make_shared<FakeQuantize>(split_args(recipe, {}, {}));
+}
+
+Tensor FakeQuantize::forward(const Tensor& x) {
+  if (observer_enabled()) {
+    activation_post_process_->forward(x);
+    set_qparams(calculate_qparams());
+  }
+  return fake_quant_enabled() ? fake_quantized(x) : x;
+}
+
+void FakeQuantize::set_qparams(const QParams& qparams) {
+  Tensor& scale = buffer("scale");
+  Tensor& zero_point = buffer("zero_point");
+  if (scale.sizes() != qparams.scale.sizes()) {
+    scale = Tensor::empty(qparams.scale.sizes(), scale.dtype());
+    zero_point = Tensor::empty(qparams.zero_point.sizes(), zero_point.dtype());
+  }
+  if (!scale.is(qparams.scale)) scale.copy_(qparams.scale);
+  if (!zero_point.is(qparams.zero_point)) zero_point.copy_(qparams.zero_point);
+}
+
+Tensor FakeQuantize::fake_quantized(const Tensor& x) const {
+  if (!quant_min() || !quant_max()) {
+    throw RuntimeError(cat(type_name(), ": its observer has no quant_min and quant_max: ", repr()));
+  }
+  const QuantRange range{*quant_min(), *quant_max()};
+  const Tensor& scale = buffer("scale");
+  const Tensor& zero_point = buffer("zero_point");
+  if (is_per_channel(qscheme())) {
+    return fake_quantize_per_channel(x, scale, zero_point, ch_axis().value_or(-1), range);
+  }
+  return fake_quantize_per_tensor(x, scale.item(), zero_point.item_int(), range);
+}
+
+void FakeQuantize::merge(const Observer& other) {
+  const auto* o = dynamic_cast<const FakeQuantize*>(&other);
+  if (o == nullptr || o->type_name() != type_name()) {
+    throw ValueError(cat("cannot merge a ", other.type_name(), " into a ", type_name()));
+  }
+  activation_post_process_->merge(*o->activation_post_process_);
+  set_qparams(calculate_qparams());
+}
+
+StatefulObserver::Buffers FakeQuantize::named_buffers() const {
+  Buffers out = StatefulObserver::named_buffers();
+  const std::string prefix = kChild + ".";
+  if (const auto* child = dynamic_cast<const StatefulObserver*>(activation_post_process_.get())) {
+    for (const auto& [name, value] : child->named_buffers()) out.emplace_back(prefix + name, value);
+  } else {
+    for (const auto& [name, value] : activation_post_process_->state_dict()) {
+      out.emplace_back(prefix + name, value);
+    }
+  }
+  return out;
+}
+
+void FakeQuantize::load_state_dict(const std::map<std::string, Tensor>& state) {
+  const std::string prefix = kChild + ".";
+  std::map<std::string, Tensor> own;
+  std::map<std::string, Tensor> child;
+  for (const auto& [key, value] : state) {
+    if (starts_with(key, prefix)) {
+      child[key.substr(prefix.size())] = value;
+    } else {
+      own[key] = value;
+    }
+  }
+  StatefulObserver::load_state_dict(own);
+  activation_post_process_->load_state_dict(child);
+}
+
+namespace {
+
+std::string optional_text(std::optional<int64_t> v) { return v ? std::to_string(*v) : "None"; }
+
+std::string flags_text(const StatefulObserver& fq) {
+  return cat("fake_quant_enabled=", format_tensor(fq.buffer("fake_quant_enabled")),
+             ", observer_enabled=", format_tensor(fq.buffer("observer_enabled")));
+}
+std::string range_text(const Observer& fq) {
+  return cat("quant_min=", optional_text(fq.quant_min()),
+             ", quant_max=", optional_text(fq.quant_max()));
+}
+std::string qparams_text(const StatefulObserver& fq) {
+  return cat("scale=", format_tensor(fq.buffer("scale")),
+             ", zero_point=", format_tensor(fq.buffer("zero_point")));
+}
+std::string scheme_text(const Observer& fq) {
+  return cat("qscheme=torch.", qscheme_name(fq.qscheme()));
+}
+
+}  // namespace
+
+std::string FakeQuantize::extra_repr() const {
+  return cat(flags_text(*this), ", ", range_text(*this), ", dtype=", torch_name(dtype()), ", ",
+             scheme_text(*this), ", ch_axis=", ch_axis().value_or(-1), ", ", qparams_text(*this));
+}
+
+// --- FixedQParamsFakeQuantize
+// ----------------------------------------------------------------------
+
+FixedQParamsFakeQuantize::FixedQParamsFakeQuantize(const ObserverCtr& observer)
+    : FakeQuantize(FakeQuantizeArgs{observer, {}, {}, false, {}}) {
+  const auto* fixed = dynamic_cast<FixedQParamsObserver*>(activation_post_process().get());
+  if (fixed == nullptr) {
+    throw AssertionError("FixedQParamsFakeQuantize's observer must be a FixedQParamsObserver");
+  }
+  register_buffer("scale", fixed->buffer("scale"));
+  register_buffer("zero_point", fixed->buffer("zero_point"));
+  if (is_per_channel(qscheme())) {
+    throw AssertionError(
+        cat("Only per tensor quantization is supported FixedQParamsFakeQuantize module, got "
+            "qscheme:torch.",
+            qscheme_name(qscheme())));
+  }
+}
+
+std::shared_ptr<FixedQParamsFakeQuantize> FixedQParamsFakeQuantize::make(
+    const ObserverCtr& recipe) {
+  KwArgs rest = recipe.kwargs;
+  KwReader name("FixedQParamsFakeQuantize", recipe.kwargs);
+  rest.erase("observer");
+  const ObserverCtr base = recipe.observer
+                               ? *recipe.observer
+                               : observer_class(name.string("observer", "FixedQParamsObserver"));
+  return std::make_shared<FixedQParamsFakeQuantize>(base.with_args(rest));
+}
+
+std::string FixedQParamsFakeQuantize::extra_repr() const {
+  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=", torch_name(dtype()), ", ",
+             range_text(*this), ", ", scheme_text(*this));
+}
+
+// --- FusedMovingAvgObsFakeQuantize
+// -------------------------------------------------------------------
+
+FusedMovingAvgObsFakeQuantize::FusedMovingAvgObsFakeQuantize(const FakeQuantizeArgs& args)
+    : FakeQuantize(args, DType::Int64) {
+  Observer* child = activation_post_process().get();
+  if (const auto* plain = dynamic_cast<MovingAverageMinMaxObserver*>(child)) {
+    averaging_constant_ = plain->averaging_constant();
+  } else if (const auto* rows = dynamic_cast<MovingAveragePerChannelMinMaxObserver*>(child)) {
+    averaging_constant_ = rows->averaging_constant();
+  } else {
+    throw AssertionError(
+        "Fused observer+fake_quant module only works with MovingAverageMinMaxObserver");
+  }
+  ranges_ = dynamic_cast<UniformObserverBase*>(child);
+}
+
+std::shared_ptr<FusedMovingAvgObsFakeQuantize> FusedMovingAvgObsFakeQuantize::make(
+    const ObserverCtr& recipe) {
+  return std::make_shared<FusedMovingAvgObsFakeQuantize>(split_args(recipe, 0, 255));
+}
+
+// Only with fake quantization on are scale and zero point computed, as in PyTorch's fused kernel.
+Tensor FusedMovingAvgObsFakeQuantize::forward(const Tensor& x) {
+  if (x.numel() == 0) return x;
+  if (observer_enabled()) observe(x);
+  if (!fake_quant_enabled()) return x;
+  choose_qparams();
+  return fake_quantized(x);
+}
+
+void FusedMovingAvgObsFakeQuantize::observe(const Tensor& x) {
+  if (is_per_channel(qscheme())) {
+    channel_ranges(x, *ch_axis(), &batch_);
+  } else {
+    const Tensor values = observed_values(x);
+    const MinMax range = min_max(values.data<float>(), values.numel());
+    if (!batch_.defined()) batch_ = Tensor::empty({2, 1});
+    float_data(batch_)[0] = range.min;
+    float_data(batch_)[1] = range.max;
+  }
+  const int64_t channels = batch_.size(1);
+  Tensor& lo = ranges_->buffer("min_val");
+  Tensor& hi = ranges_->buffer("max_val");
+  if (lo.numel() == 0) {
+    lo = Tensor::full({channels}, static_cast<double>(kInf));
+    hi = Tensor::full({channels}, static_cast<double>(-kInf));
+  }
+  if (lo.numel() != channels) {
+    throw RuntimeError(cat(type_name(), ": the input has ", channels,
+                           " channels, earlier inputs had ", lo.numel()));
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    float& a = float_data(lo)[c];
+    float& b = float_data(hi)[c];
+    const float min = float_data(batch_)[c];
+    const float max = float_data(batch_)[channels + c];
+    a = std::isinf(a) ? min : moving_average(a, min, averaging_constant_);
+    b = std::isinf(b) ? max : moving_average(b, max, averaging_constant_);
+  }
+}
+
+void FusedMovingAvgObsFakeQuantize::choose_qparams() {
+  const Tensor& lo = ranges_->buffer("min_val");
+  const Tensor& hi = ranges_->buffer("max_val");
+  if (lo.numel() == 0) return;
+  QParams q{Tensor::empty({lo.numel()}), Tensor::empty({lo.numel()}, DType::Float64)};
+  for (int64_t c = 0; c < lo.numel(); ++c) {
+    const ScaleZeroPoint chosen =
+        fbgemm_qparams(float_data(lo)[c], float_data(hi)[c], static_cast<int32_t>(*quant_min()),
+                       static_cast<int32_t>(*quant_max()), is_symmetric(qscheme()));
+    float_data(q.scale)[c] = static_cast<float>(chosen.scale);
+    q.zero_point.mutable_data<double>()[c] = chosen.zero_point;
+  }
+  set_qparams(q);
+}
+
+std::string FusedMovingAvgObsFakeQuantize::extra_repr() const {
+  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=", torch_name(dtype()), ", ",
+             range_text(*this), ", ", scheme_text(*this),
+             ", reduce_range=", ranges_->reduce_range() ? "True" : "False");
+}
+
+}  // namespace pt2q

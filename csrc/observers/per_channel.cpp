@@ -1,0 +1,145 @@
+#include "observers/per_channel.h"
+
+#include <cmath>
+
+#include "base/strings.h"
+#include "kernels/observe.h"
+#include "observers/minmax.h"
+#include "pt2q/error.h"
+#include "tensor/format.h"
+
+namespace pt2q {
+namespace {
+
+const UniformArgs& checked(const UniformArgs& args, const char* class_name) {
+  if (!is_per_channel(args.qscheme)) {
+    throw NotImplementedError(
+        cat(class_name,
+            "'s qscheme only support torch.per_channel_symmetric, torch.per_channel_affine and "
+            "torch.per_channel_affine_float_qparams."),
+        cat("it was asked for torch.", qscheme_name(args.qscheme)));
+  }
+  if (args.is_dynamic) {
+    throw NotImplementedError(cat(class_name, " doesn't support dynamic quantization"));
+  }
+  return args;
+}
+
+}  // namespace
+
+void channel_ranges(const Tensor& x, int64_t axis, Tensor* out) {
+  const Tensor values = observed_values(x);
+  const ChannelView view = channel_view(values, axis);
+  if (!out->defined() || out->size(1) != view.channels) *out = Tensor::empty({2, view.channels});
+  min_max_per_channel(values.data<float>(), view.outer, view.channels, view.inner, float_data(*out),
+                      float_data(*out) + view.channels);
+}
+
+PerChannelMinMaxObserver::PerChannelMinMaxObserver(int64_t ch_axis, const UniformArgs& args)
+    : PerChannelMinMaxObserver(ch_axis, args, "PerChannelMinMaxObserver") {}
+
+PerChannelMinMaxObserver::PerChannelMinMaxObserver(int64_t ch_axis, const UniformArgs& args,
+                                                   const char* class_name)
+    : UniformObserverBase(checked(args, class_name)) {
+  set_ch_axis(ch_axis);
+  register_buffer("min_val", Tensor::empty({0}));
+  register_buffer("max_val", Tensor::empty({0}));
+  if (args.qscheme == QScheme::PerChannelSymmetric && args.reduce_range &&
+      args.dtype == DType::QUInt8) {
+    throw NotImplementedError("Cannot reduce range for symmetric quantization for quint8");
+  }
+}
+
+std::shared_ptr<PerChannelMinMaxObserver> PerChannelMinMaxObserver::make(KwReader args) {
+  const int64_t ch_axis = args.integer("ch_axis", 0);
+  const UniformArgs uniform = args.uniform(QScheme::PerChannelAffine);
+  args.finish();
+  return std::make_shared<PerChannelMinMaxObserver>(ch_axis, uniform);
+}
+
+Tensor PerChannelMinMaxObserver::forward(const Tensor& x) {
+  if (x.numel() == 0) return x;
+  channel_ranges(x, *ch_axis(), &batch_);
+  const int64_t channels = batch_.size(1);
+  update(float_data(batch_), float_data(batch_) + channels, channels);
+  return x;
+}
+
+void PerChannelMinMaxObserver::update(const float* mins, const float* maxs, int64_t channels) {
+  Tensor& lo = buffer("min_val");
+  Tensor& hi = buffer("max_val");
+  if (lo.numel() == 0 || hi.numel() == 0) {
+    lo = Tensor::empty({channels});
+    hi = Tensor::empty({channels});
+    std::copy(mins, mins + channels, float_data(lo));
+    std::copy(maxs, maxs + channels, float_data(hi));
+    return;
+  }
+  if (lo.numel() != channels) {
+    throw RuntimeError(
+        cat("The size of tensor a (", channels, ") must match the size of tensor b (", lo.numel(),
+            ") at non-singleton dimension 0"),
+        cat(type_name(), ": earlier inputs had ", lo.numel(), " channels along axis ", *ch_axis()));
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    float_data(lo)[c] = next_min(float_data(lo)[c], mins[c]);
+    float_data(hi)[c] = next_max(float_data(hi)[c], maxs[c]);
+  }
+}
+
+float PerChannelMinMaxObserver::next_min(float running, float current) const {
+  return std::isnan(current) || current < running ? current : running;
+}
+float PerChannelMinMaxObserver::next_max(float running, float current) const {
+  return std::isnan(current) || current > running ? current : running;
+}
+
+QParams PerChannelMinMaxObserver::calculate_qparams() {
+  return calculate_from(buffer("min_val"), buffer("max_val"));
+}
+
+void PerChannelMinMaxObserver::merge(const Observer& other) {
+  check_mergeable(other);
+  const auto& o = dynamic_cast<const PerChannelMinMaxObserver&>(other);
+  const Tensor& lo = o.buffer("min_val");
+  if (lo.numel() > 0) update(float_data(lo), float_data(o.buffer("max_val")), lo.numel());
+}
+
+void PerChannelMinMaxObserver::reset_min_max_vals() {
+  register_buffer("min_val", Tensor::empty({0}));
+  register_buffer("max_val", Tensor::empty({0}));
+}
+
+std::string PerChannelMinMaxObserver::extra_repr() const {
+  return cat("min_val=", format_tensor(buffer("min_val")),
+             ", max_val=", format_tensor(buffer("max_val")));
+}
+
+std::string PerChannelMinMaxObserver::present_key(const std::string& key) const {
+  if (key == "min_vals") return "min_val";
+  if (key == "max_vals") return "max_val";
+  return key;
+}
+
+MovingAveragePerChannelMinMaxObserver::MovingAveragePerChannelMinMaxObserver(
+    double averaging_constant, int64_t ch_axis, const UniformArgs& args)
+    : PerChannelMinMaxObserver(ch_axis, args, "MovingAveragePerChannelMinMaxObserver"),
+      averaging_constant_(averaging_constant) {}
+
+std::shared_ptr<MovingAveragePerChannelMinMaxObserver> MovingAveragePerChannelMinMaxObserver::make(
+    KwReader args) {
+  const double constant = args.number("averaging_constant", 0.01);
+  const int64_t ch_axis = args.integer("ch_axis", 0);
+  const UniformArgs uniform = args.uniform(QScheme::PerChannelAffine);
+  args.finish();
+  return std::make_shared<MovingAveragePerChannelMinMaxObserver>(constant, ch_axis, uniform);
+}
+
+float MovingAveragePerChannelMinMaxObserver::next_min(float running, float current) const {
+  return moving_average(running, current, averaging_constant_);
+}
+float MovingAveragePerChannelMinMaxObserver::next_max(float running, float current) const {
+  return moving_average(running, current, averaging_constant_);
+}
+
+}  // namespace pt2q
