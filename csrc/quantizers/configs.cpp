@@ -15,9 +15,9 @@ ObserverCtr activation_ctr(bool is_qat, bool is_dynamic) {
   const KwArgs eps = {{"eps", kEps}};
   if (is_qat && is_dynamic) {
     return observer_class("FakeQuantize")
-        .with_args({{"eps", kEps},
-                    {"observer", "MovingAverageMinMaxObserver"},
-                    {"averaging_constant", 1.0}});
+        .with_args(eps)
+        .with_observer(
+            observer_class("MovingAverageMinMaxObserver").with_args({{"averaging_constant", 1.0}}));
   }
   if (is_qat) return observer_class("FusedMovingAvgObsFakeQuantize").with_args(eps);
   return observer_class(is_dynamic ? "PlaceholderObserver" : "HistogramObserver").with_args(eps);
