@@ -11,7 +11,7 @@ namespace {
 thread_local Tracer* active_tracer = nullptr;
 
 bool contains_traced(const Value& v, const Tracer* tracer) {
-  if (v.is<Tensor>()) return v.as<Tensor>().node() != nullptr;
+  if (v.is<Tensor>()) return v.as<Tensor>().defined() && tracer->is_traced(v.as<Tensor>());
   if (v.is<Node*>()) return true;
   if (v.is<Value::List>()) {
     return std::any_of(v.list().begin(), v.list().end(),
@@ -39,6 +39,11 @@ void Tracer::add_attribute(const std::string& path, const Tensor& tensor, AttrKi
   kept_alive_.push_back(tensor);
 }
 
+bool Tracer::is_traced(const Tensor& tensor) const {
+  return tensor.node() != nullptr || rebound_.count(tensor.id()) > 0 ||
+         attribute_paths_.count(tensor.id()) > 0;
+}
+
 Node* Tracer::node_for(const Tensor& tensor) {
   const auto rebound = rebound_.find(tensor.id());
   if (rebound != rebound_.end()) return rebound->second;
@@ -46,6 +51,13 @@ Node* Tracer::node_for(const Tensor& tensor) {
     if (&node->graph() != &module_.graph()) {
       throw RuntimeError("a tensor of another capture is used here",
                          "do not keep tensors from inside a forward() that was being captured");
+    }
+    if (stale_.count(node) > 0) {
+      throw NotImplementedError(
+          cat("'", node->name(), "' shares memory with a tensor that an in-place operator has ",
+              "changed; its new value cannot be captured"),
+          "use the operator that is not in-place, or clone() first")
+          .at_node(node->name());
     }
     return node;
   }
@@ -90,9 +102,8 @@ Value Tracer::wrap(Node* node) {
     for (size_t i = 0; i < val.list().size(); ++i) {
       Node* item = module_.graph().call_function("_operator.getitem",
                                                  {node, static_cast<int64_t>(i)}, {}, "getitem");
+      item->meta = node->meta;
       item->meta.val = val.list()[i];
-      item->meta.nn_module_stack = node->meta.nn_module_stack;
-      item->meta.stack_trace = node->meta.stack_trace;
       items.push_back(wrap(item));
     }
     return Value(std::move(items));
@@ -101,14 +112,50 @@ Value Tracer::wrap(Node* node) {
   return val;                                // a constant size: no need to stay in the graph
 }
 
+void Tracer::describe_origin(Node* node, const std::string& source_fn) const {
+  node->meta.nn_module_stack = module_stack;
+  if (inherited_meta != nullptr) {
+    const NodeMeta& from = *inherited_meta;
+    auto& stack = node->meta.nn_module_stack;
+    stack.insert(stack.end(), from.nn_module_stack.begin(), from.nn_module_stack.end());
+    node->meta.source_fn = from.source_fn.empty() ? source_fn : from.source_fn;
+    node->meta.stack_trace = from.stack_trace;
+    node->meta.custom = from.custom;
+    return;
+  }
+  node->meta.source_fn = source_fn;
+  if (source_location) node->meta.stack_trace = source_location();
+}
+
+namespace {
+
+bool may_alias_input(const Node& n) {
+  return n.op_or_null() != nullptr &&
+         (n.op().traits.view || n.op().traits.identity || n.is_call("_operator.getitem"));
+}
+
+}  // namespace
+
+void Tracer::mark_aliases_stale(Node* node) {
+  Node* base = node;
+  while (may_alias_input(*base) && base->arg_node(0) != nullptr) base = base->arg_node(0);
+  std::vector<Node*> todo = {base};
+  while (!todo.empty()) {
+    Node* n = todo.back();
+    todo.pop_back();
+    if (n != node) stale_.insert(n);
+    for (Node* user : n->users()) {
+      if (may_alias_input(*user) && user->arg_node(0) == n) todo.push_back(user);
+    }
+  }
+}
+
 Value Tracer::record(const OpDef& op, std::vector<Value> args) {
   const OpDef& recorded = op.functional.empty() ? op : op_table().get(op.functional);
   const Value written = args.empty() ? Value() : args[0];
   for (Value& arg : args) arg = lower_value(arg);
   Node* node = module_.graph().call_function(recorded.name, std::move(args), {}, op.base_name());
-  node->meta.nn_module_stack = module_stack;
-  node->meta.source_fn = op.base_name();
-  if (source_location) node->meta.stack_trace = source_location();
+  describe_origin(node, op.base_name());
   try {
     node->meta.val = infer_node(*node);
   } catch (Error& e) {
@@ -119,16 +166,39 @@ Value Tracer::record(const OpDef& op, std::vector<Value> args) {
     }
     throw;
   }
-  const Value result = wrap(node);
   if (!op.functional.empty() && written.is<Tensor>()) {
+    mark_aliases_stale(node->arg_node(0));
     rebound_[written.as<Tensor>().id()] = node;
     kept_alive_.push_back(written.as<Tensor>());
     return written;
   }
-  return result;
+  return wrap(node);
+}
+
+Tensor Tracer::record_module(const std::string& path, const std::shared_ptr<Module>& module,
+                             const Tensor& input) {
+  module_.set_module(path, module);
+  Node* argument = node_for(input);
+  Node* node = module_.graph().call_module(path, {argument});
+  describe_origin(node, module->type_name());
+  node->meta.val = argument->meta.val;
+  return wrap(node).as<Tensor>();
+}
+
+// A captured model has no state that a run changes. The batch counter of batch norm in training
+// mode is not used by any operator, so it may be lost.
+void Tracer::refuse_buffer_writes() const {
+  for (const auto& [id, path] : attribute_paths_) {
+    if (rebound_.count(id) == 0 || ends_with(path, "num_batches_tracked")) continue;
+    if (module_.has_attr(path) && module_.attr(path).kind == AttrKind::Constant) continue;
+    throw NotImplementedError(
+        cat("the model writes to its parameter or buffer '", path, "' in forward()"),
+        "return the new value instead, and keep the state outside the model");
+  }
 }
 
 void Tracer::finish(const Value& result) {
+  refuse_buffer_writes();
   module_.graph().output(lower_value(result));
   module_.graph().eliminate_dead_code();
   module_.graph().lint();

@@ -92,7 +92,9 @@ class Node {
   bool erased_ = false;
 };
 
-class Graph {
+// Shared ownership (enable_shared_from_this) lets a handle of another language keep the graph of a
+// node alive.
+class Graph : public std::enable_shared_from_this<Graph> {
  public:
   Graph();
   ~Graph();

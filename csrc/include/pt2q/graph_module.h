@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pt2q/graph.h"
@@ -36,12 +37,13 @@ struct Attr {
 
 class GraphModule {
  public:
-  GraphModule() : graph_(std::make_unique<Graph>()) {}
+  GraphModule() : graph_(std::make_shared<Graph>()) {}
   GraphModule(const GraphModule&) = delete;
   GraphModule& operator=(const GraphModule&) = delete;
 
   Graph& graph() { return *graph_; }
   const Graph& graph() const { return *graph_; }
+  void set_graph(std::shared_ptr<Graph> graph) { graph_ = std::move(graph); }
   std::unique_ptr<GraphModule> deep_copy()
       const;  // tensors and modules are shared copies-on-request:
               // tensors cloned, modules shared
@@ -77,7 +79,7 @@ class GraphModule {
   std::map<std::string, std::any> extras;  // what other layers cache here: pytree specs, plans
 
  private:
-  std::unique_ptr<Graph> graph_;
+  std::shared_ptr<Graph> graph_;
   std::vector<std::string> attr_order_;
   std::map<std::string, Attr> attrs_;
   std::map<std::string, std::shared_ptr<Module>> modules_;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pt2q/graph_module.h"
@@ -33,6 +34,15 @@ class Tracer {
   // Finishes the graph: output node, dead code removed, checked.
   void finish(const Value& result);
 
+  // Records a call of an observer, which becomes a sub-module of the traced model.
+  Tensor record_module(const std::string& path, const std::shared_ptr<Module>& module,
+                       const Tensor& input);
+  // True for tensors that stand for a graph value: results, inputs, attributes, and constants that
+  // an in-place operator has changed.
+  bool is_traced(const Tensor& tensor) const;
+
+  // While set, recorded nodes take source, stack trace and custom facts from it (see replay.h).
+  const NodeMeta* inherited_meta = nullptr;
   // The current module hierarchy and source line, copied into every recorded node.
   std::vector<ModuleStackEntry> module_stack;
   std::function<std::string()> source_location;  // may be empty
@@ -57,11 +67,16 @@ class Tracer {
  private:
   Value wrap(Node* node);  // traced value(s) of a node, with getitem nodes for several results
   Value lower_value(const Value& value);
+  void describe_origin(Node* node, const std::string& source_fn) const;
+  // After an in-place write to `node`: what shares its memory must not be read again.
+  void mark_aliases_stale(Node* node);
+  void refuse_buffer_writes() const;
 
   GraphModule& module_;
   std::unordered_map<const void*, std::string> attribute_paths_;  // Tensor::id → path
   std::unordered_map<const void*, Node*> attribute_nodes_;
   std::unordered_map<const void*, Node*> rebound_;  // tensors an in-place call has changed
+  std::unordered_set<const Node*> stale_;
   std::vector<Tensor> kept_alive_;
 };
 

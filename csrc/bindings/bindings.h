@@ -1,0 +1,22 @@
+// One function per topic; module.cpp calls them in dependency order.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace pt2q::python {
+
+namespace py = pybind11;
+
+void bind_errors(py::module_& m);
+void bind_dtype(py::module_& m);
+void bind_tensor(py::module_& m);
+void bind_index(py::module_& m);
+void bind_ops(py::module_& m);
+void bind_symint(py::module_& m);
+void bind_graph(py::module_& m);
+void bind_node(py::module_& m);
+void bind_meta(py::module_& m);
+void bind_graph_module(py::module_& m);
+void bind_trace(py::module_& m);
+
+}  // namespace pt2q::python

@@ -1,0 +1,1 @@
+from pt2q._core import *  # noqa
