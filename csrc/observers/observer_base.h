@@ -59,6 +59,7 @@ class ObserverBase : public StatefulObserver {
   explicit ObserverBase(DType dtype, bool is_dynamic = false)
       : dtype_(dtype), is_dynamic_(is_dynamic) {}
 
+  bool passes_through() const override { return true; }
   DType dtype() const override { return dtype_; }
   QScheme qscheme() const override { return qscheme_.value_or(QScheme::PerTensorAffine); }
   std::optional<int64_t> quant_min() const override { return quant_min_; }

@@ -123,29 +123,25 @@ void PostOps::sum() { ops.append_sum(1.0F); }
 Primitive make_convolution(const ConvSpec& spec, const PostOps& post_ops) {
   using dnnl::convolution_forward;
   Primitive out;
-  const dnnl::memory::dims stride(spec.stride), low(spec.padding_low),
-      high(spec.padding_high);
+  const dnnl::memory::dims stride(spec.stride), low(spec.padding_low), high(spec.padding_high);
   const auto dilation = zero_based(spec.dilation);
   const auto kind = dnnl::prop_kind::forward_inference;
   const auto algorithm = dnnl::algorithm::convolution_direct;
   const auto attr = attributes(&post_ops);
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const auto pd = spec.has_bias
-                        ? convolution_forward::primitive_desc(
-                              cpu_engine(), kind, algorithm, spec.src, spec.weights, spec.bias,
-                              spec.dst, stride, dilation, low, high, attr)
-                        : convolution_forward::primitive_desc(cpu_engine(), kind, algorithm,
-                                                              spec.src, spec.weights, spec.dst,
-                                                              stride, dilation, low, high,
-                                                              attr);
+    const auto pd = spec.has_bias ? convolution_forward::primitive_desc(
+                                        cpu_engine(), kind, algorithm, spec.src, spec.weights,
+                                        spec.bias, spec.dst, stride, dilation, low, high, attr)
+                                  : convolution_forward::primitive_desc(
+                                        cpu_engine(), kind, algorithm, spec.src, spec.weights,
+                                        spec.dst, stride, dilation, low, high, attr);
 #else
     const auto desc =
-        spec.has_bias
-            ? convolution_forward::desc(kind, algorithm, spec.src, spec.weights, spec.bias,
-                                        spec.dst, stride, dilation, low, high)
-            : convolution_forward::desc(kind, algorithm, spec.src, spec.weights, spec.dst, stride,
-                                        dilation, low, high);
+        spec.has_bias ? convolution_forward::desc(kind, algorithm, spec.src, spec.weights,
+                                                  spec.bias, spec.dst, stride, dilation, low, high)
+                      : convolution_forward::desc(kind, algorithm, spec.src, spec.weights, spec.dst,
+                                                  stride, dilation, low, high);
     const convolution_forward::primitive_desc pd(desc, attr, cpu_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
@@ -168,15 +164,13 @@ Primitive make_inner_product(const dnnl::memory::desc& src, const dnnl::memory::
   const auto attr = attributes(&post_ops);
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const auto pd =
-        bias != nullptr
-            ? inner_product_forward::primitive_desc(cpu_engine(), kind, src, weights, *bias, dst,
-                                                    attr)
-            : inner_product_forward::primitive_desc(cpu_engine(), kind, src, weights, dst, attr);
+    const auto pd = bias != nullptr ? inner_product_forward::primitive_desc(
+                                          cpu_engine(), kind, src, weights, *bias, dst, attr)
+                                    : inner_product_forward::primitive_desc(cpu_engine(), kind, src,
+                                                                            weights, dst, attr);
 #else
-    const auto desc = bias != nullptr
-                          ? inner_product_forward::desc(kind, src, weights, *bias, dst)
-                          : inner_product_forward::desc(kind, src, weights, dst);
+    const auto desc = bias != nullptr ? inner_product_forward::desc(kind, src, weights, *bias, dst)
+                                      : inner_product_forward::desc(kind, src, weights, dst);
     const inner_product_forward::primitive_desc pd(desc, attr, cpu_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
@@ -298,8 +292,8 @@ Primitive make_batch_norm(const dnnl::memory::desc& data, float eps) {
                      dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const batch_normalization_forward::primitive_desc pd(cpu_engine(), prop, data, data, eps,
-                                                         flags, attr);
+    const batch_normalization_forward::primitive_desc pd(cpu_engine(), prop, data, data, eps, flags,
+                                                         attr);
 #else
     const batch_normalization_forward::desc desc(prop, data, eps, flags);
     const batch_normalization_forward::primitive_desc pd(desc, attr, cpu_engine());

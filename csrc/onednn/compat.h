@@ -3,12 +3,11 @@
 // oneDNN is ever used.
 #pragma once
 
+#include <dnnl.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <dnnl.hpp>
 
 #include "pt2q/tensor.h"
 

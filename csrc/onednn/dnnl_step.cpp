@@ -60,8 +60,7 @@ void DnnlStep::run(RunContext& ctx) const {
 Step& add_dnnl_step(PlanBuilder& builder, std::unique_ptr<DnnlStep> step, std::vector<int> inputs,
                     std::vector<int> outputs) {
   Plan& plan = builder.plan();
-  plan.scratchpad_bytes =
-      std::max(plan.scratchpad_bytes, step->primitive().scratchpad.get_size());
+  plan.scratchpad_bytes = std::max(plan.scratchpad_bytes, step->primitive().scratchpad.get_size());
   return builder.add(std::move(step), std::move(inputs), std::move(outputs));
 }
 
@@ -77,9 +76,8 @@ dnnl::memory packed_weights(PlanBuilder& builder, const Tensor& key, const std::
   for (const dnnl::memory& m : forms) {
     if (m.get_desc() == wanted) return m;
   }
-  forms.push_back(onednn::pack(
-      onednn::desc_of(logical.sizes(), logical.strides(), logical.dtype()), logical.raw_data(),
-      wanted));
+  forms.push_back(onednn::pack(onednn::desc_of(logical.sizes(), logical.strides(), logical.dtype()),
+                               logical.raw_data(), wanted));
   return forms.back();
 }
 

@@ -42,8 +42,8 @@ void check_tensor(const Node& input, const TensorMeta& meta, const Tensor& t,
                   std::map<std::string, int64_t>* symbols) {
   const std::string name = cat("input '", input.target(), "'");
   if (t.dtype() != meta.dtype) {
-    throw TypeError(cat(name, ": expected dtype ", dtype_name(meta.dtype), ", got ",
-                        dtype_name(t.dtype())));
+    throw TypeError(
+        cat(name, ": expected dtype ", dtype_name(meta.dtype), ", got ", dtype_name(t.dtype())));
   }
   if (t.dim() != static_cast<int64_t>(meta.sizes.size())) {
     throw ValueError(cat(name, ": expected ", meta.sizes.size(), " dimensions ",
@@ -62,19 +62,17 @@ void check_tensor(const Node& input, const TensorMeta& meta, const Tensor& t,
       why = cat(" (", expected, " = ", wanted, " elsewhere)");
     }
     if (wanted != got) {
-      throw ValueError(
-          cat(name, ": expected size ", wanted, " in dimension ", d, why, ", got ", got,
-              "; expected ", describe(meta), ", got ", describe(t),
-              "; dynamic dimensions: ", dynamic_dims(meta)),
-          "capture with dynamic_shapes to accept other sizes");
+      throw ValueError(cat(name, ": expected size ", wanted, " in dimension ", d, why, ", got ",
+                           got, "; expected ", describe(meta), ", got ", describe(t),
+                           "; dynamic dimensions: ", dynamic_dims(meta)),
+                       "capture with dynamic_shapes to accept other sizes");
     }
   }
 }
 
 void check_inputs(const std::vector<Node*>& placeholders, const std::vector<Value>& inputs) {
   if (placeholders.size() != inputs.size()) {
-    throw TypeError(
-        cat("the model takes ", placeholders.size(), " inputs, got ", inputs.size()));
+    throw TypeError(cat("the model takes ", placeholders.size(), " inputs, got ", inputs.size()));
   }
   std::map<std::string, int64_t> symbols;
   for (size_t i = 0; i < inputs.size(); ++i) {

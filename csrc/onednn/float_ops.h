@@ -30,7 +30,7 @@ struct FloatLinear {
   int x = -1;        // [..., K]
   Tensor weight;     // [N, K], any strides, known at plan time
   Tensor key;        // the constant `weight` is a view of
-  std::string form;             // which view (see packed_weights)
+  std::string form;  // which view (see packed_weights)
   int bias = -1, other = -1;
   std::vector<FloatPostOp> post_ops;
 };

@@ -47,9 +47,9 @@ class ModelCache {
 
   // Held while a plan is built: the members below are shared by all builds.
   std::mutex build_mutex;
-  std::map<const Node*, Value> folded;                 // constant subgraphs
+  std::map<const Node*, Value> folded;                             // constant subgraphs
   std::map<std::pair<const void*, std::string>, std::any> packed;  // by tensor identity and form
-  std::vector<Tensor> kept_alive;                      // tensors whose identity is a key
+  std::vector<Tensor> kept_alive;  // tensors whose identity is a key
 
  private:
   const Graph* graph_ = nullptr;

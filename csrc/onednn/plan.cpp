@@ -155,11 +155,10 @@ void plan_memory(Plan& plan) {
       offset = std::max(offset, other->offset + other->bytes);
     }
     block->offset = offset;
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), block,
-                                   [](const Block* a, const Block* b) {
-                                     return a->offset < b->offset;
-                                   }),
-                  block);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), block,
+                         [](const Block* a, const Block* b) { return a->offset < b->offset; }),
+        block);
     plan.arena_bytes = std::max(plan.arena_bytes, offset + block->bytes);
     for (const int root : block->roots)
       plan.values[static_cast<size_t>(root)].arena_offset = offset;
@@ -203,7 +202,8 @@ bool RunContext::in_arena(const void* p) const {
 }
 
 void RunContext::hold(int id, Value v) {
-  if (v.is<Tensor>()) pointers[static_cast<size_t>(id)] = const_cast<void*>(v.as<Tensor>().raw_data());
+  if (v.is<Tensor>())
+    pointers[static_cast<size_t>(id)] = const_cast<void*>(v.as<Tensor>().raw_data());
   held[static_cast<size_t>(id)] = std::move(v);
 }
 
@@ -214,7 +214,8 @@ Tensor RunContext::tensor(int id) {
   if (root.storage == Storage::Held || (root.storage == Storage::Output && v.root == id)) {
     return held[static_cast<size_t>(id)].as<Tensor>();
   }
-  if (root.storage == Storage::Input && v.root == id) return inputs[static_cast<size_t>(root.input_index)];
+  if (root.storage == Storage::Input && v.root == id)
+    return inputs[static_cast<size_t>(root.input_index)];
   Tensor& view = views[static_cast<size_t>(id)];
   void* p = data(id);
   if (view.defined() && view.raw_data() == p) return view;

@@ -284,8 +284,7 @@ bool PlanBuilder::try_alias(const Node& node) {
 
 bool PlanBuilder::try_view(const Node& node, const std::vector<Value>& plain_args, int base) {
   const PlanValue v = value(base);
-  const int64_t bytes =
-      span_elements(v.sizes, v.strides) * static_cast<int64_t>(itemsize(v.dtype));
+  const int64_t bytes = span_elements(v.sizes, v.strides) * static_cast<int64_t>(itemsize(v.dtype));
   const std::shared_ptr<void> memory(
       std::calloc(static_cast<size_t>(std::max<int64_t>(bytes, 64)), 1), std::free);
   const Tensor fake = Tensor::from_blob(memory.get(), v.sizes, v.strides, v.dtype, memory);
@@ -308,10 +307,9 @@ bool PlanBuilder::try_view(const Node& node, const std::vector<Value>& plain_arg
 }
 
 int PlanBuilder::make_view(int base, const Tensor& view, const void* origin) {
-  const int64_t offset =
-      view.numel() == 0
-          ? 0
-          : static_cast<const char*>(view.raw_data()) - static_cast<const char*>(origin);
+  const int64_t offset = view.numel() == 0 ? 0
+                                           : static_cast<const char*>(view.raw_data()) -
+                                                 static_cast<const char*>(origin);
   const PlanValue source = value(base);
   if (source.storage == Storage::Constant) {
     return new_constant(source.constant.as_strided(
@@ -492,7 +490,8 @@ int PlanBuilder::as_layout(int id, const Shape& strides) {
     void* p = buffer.get();
     copy_layout(source.constant.raw_data(), source.constant.strides(), p, strides, source.sizes,
                 source.dtype);
-    out = new_constant(Tensor::from_blob(p, source.sizes, strides, source.dtype, std::move(buffer)));
+    out =
+        new_constant(Tensor::from_blob(p, source.sizes, strides, source.dtype, std::move(buffer)));
   } else {
     out = new_value(source.sizes, strides, source.dtype);
     std::unique_ptr<Step> step;

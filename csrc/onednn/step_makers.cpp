@@ -9,6 +9,7 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_matmul_steps(*m);
     add_pool_steps(*m);
     add_pointwise_steps(*m);
+    add_lowered_steps(*m);
     return m;
   }();
   return *makers;

@@ -14,5 +14,6 @@ void add_conv_steps(StepMakerMap& makers);
 void add_matmul_steps(StepMakerMap& makers);
 void add_pool_steps(StepMakerMap& makers);
 void add_pointwise_steps(StepMakerMap& makers);
+void add_lowered_steps(StepMakerMap& makers);
 
 }  // namespace pt2q

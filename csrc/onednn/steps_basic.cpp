@@ -63,7 +63,13 @@ void ReferenceStep::run(RunContext& ctx) const {
 }
 
 void ModuleStep::run(RunContext& ctx) const {
-  Tensor result = module_->forward(materialize(input_, ctx).as<Tensor>());
+  const Tensor input = materialize(input_, ctx).as<Tensor>();
+  Tensor result = module_->forward(input);
+  if (outputs.empty() && (!result.defined() || result.raw_data() != input.raw_data())) {
+    throw RuntimeError(cat(module_->type_name(), " returned another tensor than its input"),
+                       "observers return their input; override passes_through otherwise")
+        .at_node(info.node);
+  }
   if (!outputs.empty()) ctx.hold(outputs[0], detach_from_arena(Value(std::move(result)), ctx));
 }
 
@@ -141,7 +147,8 @@ void ReturnStep::run(RunContext& ctx) const {
   }
   const Tensor t = given.as<Tensor>();
   bool foreign = t.nbytes() > 0 && ctx.in_arena(t.raw_data());
-  for (const Tensor& input : ctx.inputs) foreign = foreign || (input.defined() && t.shares_storage(input));
+  for (const Tensor& input : ctx.inputs)
+    foreign = foreign || (input.defined() && t.shares_storage(input));
   for (const PlanValue& v : ctx.plan->values)
     foreign = foreign || (v.storage == Storage::Constant && t.shares_storage(v.constant));
   ctx.hold(outputs[0], foreign ? t.clone().contiguous() : t.contiguous());

@@ -47,7 +47,8 @@ bool bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Pri
     inputs->push_back(dense);
     return true;
   }
-  step.bind_constant(DNNL_ARG_BIAS, packed_weights(builder, constant, "", constant, primitive.bias));
+  step.bind_constant(DNNL_ARG_BIAS,
+                     packed_weights(builder, constant, "", constant, primitive.bias));
   return true;
 }
 
@@ -102,8 +103,8 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   auto step = std::make_unique<DnnlStep>(primitive);
   std::vector<int> inputs{x};
   step->bind(DNNL_ARG_SRC, spec.src, x);
-  step->bind_constant(DNNL_ARG_WEIGHTS,
-                      packed_weights(builder, weight, cat("g", conv.groups), grouped, primitive.weights));
+  step->bind_constant(DNNL_ARG_WEIGHTS, packed_weights(builder, weight, cat("g", conv.groups),
+                                                       grouped, primitive.weights));
   bind_bias(builder, *step, conv.bias, primitive, &inputs);
   for (size_t i = 0; i < conv.post_ops.size(); ++i) {
     if (!conv.post_ops[i].is_add) continue;
@@ -148,8 +149,7 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
   if (padding.is<std::string>()) {
     conv.padding_low = conv.padding_high = Shape(spatial, 0);
     for (size_t d = 0; d < spatial && padding.as<std::string>() == "same"; ++d) {
-      const int64_t total =
-          conv.dilation[d] * (builder.value(conv.weight).sizes[d + 2] - 1);
+      const int64_t total = conv.dilation[d] * (builder.value(conv.weight).sizes[d + 2] - 1);
       conv.padding_low[d] = total / 2;
       conv.padding_high[d] = total - total / 2;
     }
@@ -162,9 +162,9 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
 }  // namespace
 
 void add_conv_steps(StepMakerMap& makers) {
-  for (const char* name : {"aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default",
-                           "aten.conv1d.padding", "aten.conv2d.padding", "aten.conv3d.padding",
-                           "aten.convolution.default"}) {
+  for (const char* name :
+       {"aten.conv1d.default", "aten.conv2d.default", "aten.conv3d.default", "aten.conv1d.padding",
+        "aten.conv2d.padding", "aten.conv3d.padding", "aten.convolution.default"}) {
     makers[name] = make_aten_conv;
   }
 }

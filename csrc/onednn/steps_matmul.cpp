@@ -48,8 +48,7 @@ bool make_batched(PlanBuilder& builder, const Node& node, int a, int b, std::str
     return Shape{batch, s[s.size() - 2], s[s.size() - 1]};
   };
   const Shape fa = flat(a_sizes), fb = flat(b_sizes), fo = flat(out_sizes);
-  const Shape b_strides =
-      is_transposed ? Shape{fb[1] * fb[2], 1, fb[1]} : contiguous_strides(fb);
+  const Shape b_strides = is_transposed ? Shape{fb[1] * fb[2], 1, fb[1]} : contiguous_strides(fb);
   const auto a_desc = onednn::desc_of(fa, contiguous_strides(fa), DType::Float32);
   const auto b_desc = onednn::desc_of(fb, b_strides, DType::Float32);
   const auto dst = onednn::desc_of(fo, contiguous_strides(fo), DType::Float32);

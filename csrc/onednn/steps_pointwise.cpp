@@ -113,8 +113,8 @@ bool make_softmax(PlanBuilder& builder, const Node& node, std::string*) {
   if (!is_float32(builder, x) || !is_float32(builder, x)) return false;
   const Shape sizes = builder.value(x).sizes;
   if (sizes.empty() || builder.result_meta(node).dtype != DType::Float32) return false;
-  const int64_t axis = wrap_dim(builder.plain_arg(node, 1).to_int(),
-                                static_cast<int64_t>(sizes.size()));
+  const int64_t axis =
+      wrap_dim(builder.plain_arg(node, 1).to_int(), static_cast<int64_t>(sizes.size()));
   x = builder.as_contiguous(x);
   // [outer, axis, inner]
   Shape flat{1, sizes[static_cast<size_t>(axis)], 1};

@@ -33,8 +33,8 @@ bool add_pool(PlanBuilder& builder, const Node& node, int x, const std::string& 
   const int in = builder.as_layout(x, channels_last_of(sizes));
   const Shape out_sizes = builder.result_sizes(node);
   const int out = builder.new_value(out_sizes, channels_last_of(out_sizes), builder.value(x).dtype);
-  auto step = std::make_unique<KernelStep>(
-      [=](RunContext& ctx) { kernel(ctx.data(in), ctx.data(out)); });
+  auto step =
+      std::make_unique<KernelStep>([=](RunContext& ctx) { kernel(ctx.data(in), ctx.data(out)); });
   step->info = builder.describe(node, name, out);
   builder.add(std::move(step), {in}, {out});
   builder.bind(node, out);

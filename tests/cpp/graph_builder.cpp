@@ -54,6 +54,14 @@ QParams params_of(const Tensor& t) {
           std::clamp<int64_t>(std::llrint(-low / scale), 0, 255)};
 }
 
+bool is_activation(const Node* n) {
+  for (const char* name : {"relu", "relu6", "hardtanh", "leaky_relu", "hardswish", "silu", "tanh",
+                           "gelu", "sigmoid"}) {
+    if (n->is_call(std::string("aten.") + name + ".default")) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::unique_ptr<GraphModule> make_resnet(int64_t batch, const std::vector<int>& layers,
@@ -139,8 +147,8 @@ std::unique_ptr<GraphModule> quantize_graph(const GraphModule& model, const Valu
         top = std::max(top, std::abs(t.data<float>()[c * inner + i]));
       scale.mutable_data<float>()[c] = top / 127.0F;
       for (int64_t i = 0; i < inner; ++i) {
-        q.mutable_data<int8_t>()[c * inner + i] = static_cast<int8_t>(
-            std::lrint(t.data<float>()[c * inner + i] / (top / 127.0F)));
+        q.mutable_data<int8_t>()[c * inner + i] =
+            static_cast<int8_t>(std::lrint(t.data<float>()[c * inner + i] / (top / 127.0F)));
       }
     }
     const auto constant = [&](const Tensor& v) {
@@ -159,7 +167,7 @@ std::unique_ptr<GraphModule> quantize_graph(const GraphModule& model, const Valu
     const bool compute = n->is_call("aten.conv2d.default") || n->is_call("aten.linear.default") ||
                          n->is_call("aten.conv1d.default");
     if (compute) weight(n);
-    const bool feeds_relu = n->users().size() == 1 && n->users()[0]->is_call("aten.relu.default");
+    const bool feeds_relu = n->users().size() == 1 && is_activation(n->users()[0]);
     const bool feeds_add = n->users().size() == 1 && n->users()[0]->is_call("aten.add.Tensor") &&
                            n->users()[0]->arg_node(0) == n;
     const bool inner = n->is_call("aten.conv2d.default") && (feeds_relu || feeds_add);

@@ -48,8 +48,7 @@ class NetBuilder {
   // Weights scaled so that activations keep their size.
   Node* conv2d(Node* x, int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
                int64_t padding = 0, int64_t groups = 1, bool bias = true) {
-    const float bound =
-        std::sqrt(6.0F / static_cast<float>(in / groups * kernel * kernel));
+    const float bound = std::sqrt(6.0F / static_cast<float>(in / groups * kernel * kernel));
     Node* w = parameter(random_tensor({out, in / groups, kernel, kernel}, seed_++, -bound, bound));
     Value b;
     if (bias) b = parameter(random_tensor({out}, seed_++, -0.1F, 0.1F));

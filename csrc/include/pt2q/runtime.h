@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,5 +16,79 @@ namespace pt2q {
 // for a wrong number, dtype, rank or shape. May be called from several threads unless the model
 // holds observers.
 Value run(GraphModule& model, const std::vector<Value>& inputs);
+
+// The threads kernels use, for the whole process. Throws ValueError for n < 1.
+void set_num_threads(int n);
+int num_threads();
+
+// The best integer instruction set this machine has: "AMX", "AVX512_VNNI", "AVX512", "AVX2" or
+// "BASELINE".
+std::string isa_name();
+
+struct CompileOptions {
+  // Throw RuntimeError when a convolution or linear with quantized operands would run in float.
+  bool strict = false;
+  // Passes to leave out, by name (see CompiledModel::passes).
+  std::set<std::string> disabled_passes;
+  // Where the graph is written after each pass; "": nowhere.
+  std::string dump_dir;
+};
+
+// One step of a plan, or one node that kept a slower route.
+struct StepReport {
+  std::string node;    // graph node; "" for glue such as layout changes
+  std::string op;      // "pt2q.qconv.default"
+  std::string kernel;  // "pt2q amx expanded 3x3 64->64", "onednn brgconv:avx512_core", "reference"
+  std::string dtype;   // "uint8 -> uint8"
+  std::string layout;  // "nhwc", "contiguous", ...
+  std::string note;    // "exact", or why no int8 route was taken
+  double flops = 0.0;  // 2 * multiply-adds; 0 where that means nothing
+  double seconds = 0.0;  // profile only: mean time
+};
+
+struct PassReport {
+  std::string name;
+  double seconds = 0.0;
+  bool changed = false;
+};
+
+// A lowered model. Calls may come from several threads at once.
+class CompiledModel {
+ public:
+  explicit CompiledModel(std::unique_ptr<GraphModule> lowered, std::vector<PassReport> passes);
+
+  Value operator()(const std::vector<Value>& inputs) { return run(*module_, inputs); }
+
+  // The lowered graph; editing it drops the plans.
+  GraphModule& module() { return *module_; }
+  const std::vector<PassReport>& passes() const { return passes_; }
+
+  // Every step that runs for these inputs, in order.
+  std::vector<StepReport> steps(const std::vector<Value>& inputs);
+  // The same with mean times over `repeats` runs (after one to warm up).
+  std::vector<StepReport> profile(const std::vector<Value>& inputs, int repeats = 10);
+  // Nodes with quantized operands that run in float; `note` says why.
+  std::vector<StepReport> refused() const;
+
+  // Text forms. explain and print_tabular without inputs describe the most recent signature, or the
+  // one the model was captured with.
+  std::string explain();
+  std::string explain(const std::vector<Value>& inputs);
+  std::string print_tabular();
+  std::string graph_for(const std::vector<Value>& inputs);
+  std::string profile_text(const std::vector<Value>& inputs, int repeats = 10);
+
+ private:
+  std::vector<Value> example_inputs() const;
+  std::string explain_steps(const std::vector<StepReport>& steps) const;
+
+  std::unique_ptr<GraphModule> module_;
+  std::vector<PassReport> passes_;
+};
+
+// Lowers a copy of `model`: int8 kernels where its quantize/dequantize nodes allow, fused float
+// kernels elsewhere. `model` may be captured or converted, not prepared (ValueError).
+std::unique_ptr<CompiledModel> compile(const GraphModule& model,
+                                       const CompileOptions& options = {});
 
 }  // namespace pt2q

@@ -1,0 +1,182 @@
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "base/strings.h"
+#include "onednn/executor.h"
+#include "onednn/lower.h"
+#include "pt2q/error.h"
+#include "pt2q/runtime.h"
+
+namespace pt2q {
+namespace {
+
+StepReport report_of(const StepInfo& info) {
+  StepReport r;
+  r.node = info.node;
+  r.op = info.op;
+  r.kernel = info.kernel;
+  r.dtype = info.dtype;
+  r.layout = info.layout;
+  r.note = info.note;
+  r.flops = info.flops;
+  return r;
+}
+
+// Columns as wide as their widest cell.
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> width;
+  for (const auto& row : rows) {
+    width.resize(std::max(width.size(), row.size()), 0);
+    for (size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t c = 0; c < row.size(); ++c)
+      line += row[c] + std::string(width[c] - row[c].size() + 2, ' ');
+    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return out;
+}
+
+std::string fixed(double v, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.*f", digits, v);
+  return text;
+}
+
+}  // namespace
+
+CompiledModel::CompiledModel(std::unique_ptr<GraphModule> lowered, std::vector<PassReport> passes)
+    : module_(std::move(lowered)), passes_(std::move(passes)) {}
+
+std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {
+  const auto entry = plan_for(*module_, checked_inputs(*module_, inputs));
+  std::vector<StepReport> out;
+  for (const auto& step : entry->plan()->steps) {
+    out.push_back(report_of(step->info));
+    const Node* node = step->info.node.empty() ? nullptr : module_->graph().find(step->info.node);
+    if (node == nullptr || !out.back().note.empty()) continue;
+    const auto why = node->meta.custom.find(kRefusedKey);
+    if (why != node->meta.custom.end())
+      out.back().note = "not int8: " + why->second.as<std::string>();
+  }
+  return out;
+}
+
+std::vector<StepReport> CompiledModel::profile(const std::vector<Value>& inputs, int repeats) {
+  if (repeats < 1) throw ValueError(cat("profile: repeats must be positive, got ", repeats));
+  std::vector<StepReport> out = steps(inputs);
+  run(*module_, inputs);
+  std::vector<double> seconds;
+  for (int i = 0; i < repeats; ++i) run_timed(*module_, inputs, &seconds);
+  for (size_t i = 0; i < out.size(); ++i) out[i].seconds = seconds[i] / repeats;
+  return out;
+}
+
+std::vector<StepReport> CompiledModel::refused() const {
+  std::vector<StepReport> out;
+  for (const Node* n : module_->graph().nodes()) {
+    const auto why = n->meta.custom.find(kRefusedKey);
+    if (why == n->meta.custom.end()) continue;
+    StepReport r;
+    r.node = n->name();
+    r.op = n->target();
+    r.note = why->second.as<std::string>();
+    out.push_back(std::move(r));
+  }
+  return out;
+}
+
+std::vector<Value> CompiledModel::example_inputs() const {
+  std::vector<Value> out;
+  for (const Node* n : module_->graph().placeholders()) {
+    if (n->meta.val.is<TensorMeta>()) {
+      const auto& m = n->meta.val.as<TensorMeta>();
+      out.push_back(Tensor::zeros(hints(m.sizes), m.dtype));
+    } else if (n->meta.val.is<SymInt>()) {
+      out.push_back(n->meta.val.as<SymInt>().hint());
+    } else {
+      throw RuntimeError(cat("the shape of input '", n->target(), "' is not known"), "pass inputs");
+    }
+  }
+  return out;
+}
+
+std::string CompiledModel::explain_steps(const std::vector<StepReport>& steps) const {
+  std::vector<std::vector<std::string>> rows{
+      {"node", "operator", "kernel", "dtype", "layout", "note"}};
+  for (const StepReport& s : steps)
+    rows.push_back({s.node, s.op, s.kernel, s.dtype, s.layout, s.note});
+  std::string out = cat("instruction set: ", isa_name(), ", threads: ", num_threads(), "\n");
+  return out + table(rows);
+}
+
+std::string CompiledModel::explain() { return explain(example_inputs()); }
+
+std::string CompiledModel::explain(const std::vector<Value>& inputs) {
+  std::string out = explain_steps(steps(inputs));
+  const auto kept_float = refused();
+  if (kept_float.empty()) return out;
+  out += "\nquantized operands, float computation:\n";
+  for (const StepReport& r : kept_float) out += cat("  ", r.node, " (", r.op, "): ", r.note, "\n");
+  return out;
+}
+
+std::string CompiledModel::print_tabular() {
+  std::vector<std::vector<std::string>> rows{{"opcode", "name", "target", "args"}};
+  for (const Node* n : module_->graph().nodes()) {
+    std::vector<std::string> args;
+    for (const Value& v : n->args()) args.push_back(v.to_string());
+    rows.push_back({opcode_name(n->opcode()), n->name(), n->target(), join(args, ", ")});
+  }
+  return table(rows);
+}
+
+std::string CompiledModel::graph_for(const std::vector<Value>& inputs) {
+  return module_->graph().to_string() + "\n" + explain(inputs);
+}
+
+std::string CompiledModel::profile_text(const std::vector<Value>& inputs, int repeats) {
+  const auto steps = profile(inputs, repeats);
+  double total = 0.0;
+  for (const StepReport& s : steps) total += s.seconds;
+  std::vector<std::vector<std::string>> rows{
+      {"node", "operator", "kernel", "dtype", "us", "share", "GOP/s"}};
+  for (const StepReport& s : steps) {
+    rows.push_back({s.node, s.op, s.kernel, s.dtype, fixed(s.seconds * 1e6, 1),
+                    fixed(100.0 * s.seconds / std::max(total, 1e-12), 1) + "%",
+                    s.flops > 0 ? fixed(s.flops / std::max(s.seconds, 1e-12) * 1e-9, 1) : ""});
+  }
+  rows.push_back({"total", "", "", "", fixed(total * 1e6, 1), "", ""});
+  return table(rows);
+}
+
+std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOptions& options) {
+  if (model.prepared) {
+    throw ValueError("compile: the model holds observers", "call convert_pt2e first");
+  }
+  auto lowered = model.deep_copy();
+  lowered->extras.erase("pt2q.plans");
+  PassOptions pass_options = PassOptions::from_environment();
+  if (!options.dump_dir.empty()) pass_options.dump_dir = options.dump_dir;
+  pass_options.disabled.insert(options.disabled_passes.begin(), options.disabled_passes.end());
+  lowered->propagate_shapes();
+  std::vector<PassReport> passes;
+  for (const PassRecord& r : run_passes(*lowered, lowering_passes(), pass_options))
+    passes.push_back({r.name, r.seconds, r.changed});
+  auto compiled = std::make_unique<CompiledModel>(std::move(lowered), std::move(passes));
+  if (options.strict) {
+    for (const StepReport& r : compiled->refused()) {
+      throw RuntimeError(cat("compile(strict=True): ", r.op,
+                             " has quantized operands but would run "
+                             "in float: ",
+                             r.note))
+          .at_op(r.op)
+          .at_node(r.node);
+    }
+  }
+  return compiled;
+}
+
+}  // namespace pt2q

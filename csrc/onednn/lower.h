@@ -1,0 +1,69 @@
+// The passes of compile(): from a captured or converted graph to one of fused operators
+// (ops/lowered.cpp). Orders stand in lower_pipeline.cpp.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "passes/pass.h"
+#include "pt2q/graph_module.h"
+
+namespace pt2q {
+
+// Constant subgraphs become attributes; dequantized weights stay integers.
+bool freeze(GraphModule& module);
+// Drops dropout, alias, contiguous and other identities, and merges equal quantize nodes.
+bool remove_identities(GraphModule& module);
+// quantize(dequantize(x)) with equal parameters is x.
+bool cancel_qdq(GraphModule& module);
+// Moves dequantize below operators that only move, select or clip values.
+bool propagate_int8(GraphModule& module);
+// Convolution and linear absorb dequantize, bias, post-ops, residual and quantize.
+bool fuse_int8_compute(GraphModule& module);
+// Pooling, add, mul and concatenation between dequantize and quantize.
+bool fuse_int8_pointwise(GraphModule& module);
+// Float convolution and linear absorb activations and residual additions.
+bool fuse_float_compute(GraphModule& module);
+// Dead nodes and attributes nobody uses go.
+bool remove_dead(GraphModule& module);
+
+std::vector<Pass> lowering_passes();
+
+// --- shared by the passes ------------------------------------------------------------------------
+
+// A per-tensor quantize or dequantize with static parameters.
+struct TensorQuant {
+  Node* input = nullptr;  // what is (de)quantized
+  double scale = 1.0;
+  int64_t zero_point = 0;
+  int64_t quant_min = 0;
+  int64_t quant_max = 255;
+  DType dtype = DType::UInt8;
+};
+// Only for uint8 and int8 with parameters that are literals or constants.
+std::optional<TensorQuant> read_quantize(const GraphModule& module, const Node* node);
+std::optional<TensorQuant> read_dequantize(const GraphModule& module, const Node* node);
+bool same_parameters(const TensorQuant& a, const TensorQuant& b);
+
+// The post-op a unary activation becomes ("relu", "clip(0.0, 6.0)"); empty when it is none.
+std::optional<std::string> post_op_of(const Node* node);
+
+// What follows a compute node and can be done in its epilogue.
+struct Chain {
+  Node* last = nullptr;  // the node whose value the fused node gives
+  std::vector<std::string> post_ops;
+  Node* other = nullptr;  // residual operand, null without
+};
+// Walks from `root` over single users: activations, and one addition of a tensor of the same shape.
+Chain walk_chain(Node* root);
+
+// Dimensions of a node's value, empty when unknown.
+std::optional<SymShape> shape_of(const Node* node);
+DType dtype_of(const Node* node);  // Float64 when unknown (which no kernel takes)
+
+// `node` keeps running in float although its input is quantized: why.
+inline constexpr const char* kRefusedKey = "int8_refused";
+void refuse(Node* node, const std::string& why);
+
+}  // namespace pt2q

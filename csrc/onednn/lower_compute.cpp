@@ -1,0 +1,300 @@
+// Root and post-op chain fusion: int8 and float convolution and linear.
+#include <algorithm>
+
+#include "base/strings.h"
+#include "onednn/lower.h"
+#include "passes/constants.h"
+#include "passes/qdq.h"
+
+namespace pt2q {
+namespace {
+
+// A convolution or linear node in one form.
+struct Root {
+  bool conv = false;
+  Node* node = nullptr;
+  Node* x = nullptr;
+  Node* weight = nullptr;
+  bool weight_transposed = false;  // addmm, mm: the weight is [K, N]
+  Value bias;                      // Node* or None
+  Value stride, padding, dilation, groups;
+  size_t spatial = 0;
+};
+
+std::optional<Root> read_root(Node* n) {
+  Root r;
+  r.node = n;
+  const std::string& op = n->target();
+  if (op == "aten.conv1d.default" || op == "aten.conv2d.default" || op == "aten.conv3d.default") {
+    r.conv = true;
+    r.spatial = static_cast<size_t>(op[9] - '0');
+    r.groups = n->arg(6);
+  } else if (op == "aten.convolution.default" && n->arg(6) == Value(false)) {
+    r.conv = true;
+    r.groups = n->arg(8);
+    const auto shape = shape_of(n->arg_node(1));
+    r.spatial = shape ? shape->size() - 2 : 0;
+  } else if (op == "aten.linear.default") {
+    r.bias = n->arg(2);
+  } else if (op == "aten.addmm.default" && n->arg(3).to_double() == 1.0 &&
+             n->arg(4).to_double() == 1.0) {
+    const auto bias = shape_of(n->arg_node(0));
+    if (!bias || bias->size() != 1) return std::nullopt;
+    r.bias = n->arg(0);
+    r.x = n->arg_node(1);
+    r.weight = n->arg_node(2);
+    r.weight_transposed = true;
+    return r;
+  } else if (op == "aten.mm.default") {
+    r.weight_transposed = true;
+  } else {
+    return std::nullopt;
+  }
+  r.x = n->arg_node(0);
+  r.weight = n->arg_node(1);
+  if (r.conv) {
+    r.bias = n->arg(2);
+    r.stride = n->arg(3);
+    r.padding = n->arg(4);
+    r.dilation = n->arg(5);
+  }
+  return r;
+}
+
+// --- int8 ----------------------------------------------------------------------------------------
+
+struct Int8Weight {
+  Tensor values;  // int8 [OC, ...]
+  Tensor scale;   // float32 [OC] or [1]
+};
+
+bool is_transpose(const Node* n) {
+  if (n->is_call("aten.t.default") || n->is_call("aten.numpy_T.default")) return true;
+  if (n->is_call("aten.permute.default")) return n->arg(1) == Value(Value::List{1, 0});
+  return n->is_call("aten.transpose.int") && ((n->arg(1) == Value(0) && n->arg(2) == Value(1)) ||
+                                              (n->arg(1) == Value(1) && n->arg(2) == Value(0)));
+}
+
+bool all_zero(const Tensor& t) {
+  const Tensor c = t.to(DType::Float32).contiguous();
+  return std::all_of(c.data<float>(), c.data<float>() + c.numel(),
+                     [](float v) { return v == 0.0F; });
+}
+
+// The int8 weight behind `root`, or why there is none.
+std::optional<Int8Weight> read_weight(const GraphModule& module, ConstantValues& constants,
+                                      const Root& root, std::string* why) {
+  Node* n = root.weight;
+  bool transposed = root.weight_transposed;
+  while (is_transpose(n)) {
+    transposed = !transposed;
+    n = n->arg_node(0);
+  }
+  if (!is_dequantize(n)) {
+    *why = "the weight is not quantized";
+    return std::nullopt;
+  }
+  if (!constants.is_constant(n->arg_node(0))) {
+    *why = "the weight is not constant";
+    return std::nullopt;
+  }
+  Int8Weight w;
+  w.values = constants.value(n->arg_node(0)).as<Tensor>();
+  if (w.values.dtype() != DType::Int8) {
+    *why = cat("the weight is ", dtype_name(w.values.dtype()), ", not int8");
+    return std::nullopt;
+  }
+  int64_t axis = 0;
+  if (const auto q = read_dequantize(module, n)) {
+    w.scale = Tensor::full({1}, q->scale);
+    if (q->zero_point != 0) *why = "the weight has a zero point";
+  } else if (starts_with(n->target(), "quantized_decomposed.dequantize_per_channel") &&
+             n->arg_node(1) != nullptr && constants.is_constant(n->arg_node(1))) {
+    w.scale = constants.value(n->arg_node(1)).as<Tensor>().to(DType::Float32).contiguous();
+    axis = wrap_dim(n->arg(3).to_int(), w.values.dim());
+    Node* zero_points = n->arg_node(2);
+    if (zero_points != nullptr && (!constants.is_constant(zero_points) ||
+                                   !all_zero(constants.value(zero_points).as<Tensor>()))) {
+      *why = "the weight has zero points";
+    }
+  } else {
+    *why = "the weight's quantization parameters are not constant";
+  }
+  if (!why->empty()) return std::nullopt;
+  if (transposed) {
+    w.values = w.values.transpose(0, 1).contiguous();
+    if (w.scale.numel() > 1) axis = 1 - axis;
+  }
+  if (w.scale.numel() > 1 && axis != 0) {
+    *why = "the weight is not quantized per output channel";
+    return std::nullopt;
+  }
+  return w;
+}
+
+class Int8Fuser {
+ public:
+  explicit Int8Fuser(GraphModule& module)
+      : module_(module), graph_(module.graph()), constants_(module) {}
+
+  bool run() {
+    bool changed = false;
+    for (Node* n : graph_.nodes()) {
+      if (n->erased() || n->opcode() != OpCode::CallFunction) continue;
+      const auto root = read_root(n);
+      if (!root || root->x == nullptr || root->weight == nullptr) continue;
+      const auto x = read_dequantize(module_, root->x);
+      if (!x) {
+        if (is_dequantize(root->weight))
+          refuse(n, "the activation is not quantized per tensor to 8 bits");
+        continue;
+      }
+      std::string why;
+      if (fuse(*root, *x, &why)) {
+        changed = true;
+      } else {
+        refuse(n, why);
+      }
+    }
+    return graph_.eliminate_dead_code() || changed;
+  }
+
+ private:
+  bool fuse(const Root& root, const TensorQuant& x, std::string* why) {
+    if (root.conv && root.spatial != 1 && root.spatial != 2) {
+      *why = cat(root.spatial, "-D convolution has no int8 kernel");
+      return false;
+    }
+    const auto x_shape = shape_of(root.node);
+    if (root.conv && (!x_shape || x_shape->size() != root.spatial + 2)) {
+      *why = "an input without batch dimension";
+      return false;
+    }
+    const auto weight = read_weight(module_, constants_, root, why);
+    if (!weight) return false;
+    Value bias;
+    if (root.bias.is<Node*>()) {
+      Node* b = root.bias.as<Node*>();
+      if (!constants_.is_constant(b)) {
+        *why = "the bias is not constant";
+        return false;
+      }
+      bias = Value(constants_.value(b).as<Tensor>().to(DType::Float32).contiguous());
+    }
+    Chain chain = walk_chain(root.node);
+    std::optional<TensorQuant> other;
+    if (chain.other != nullptr) other = read_dequantize(module_, chain.other);
+    std::optional<TensorQuant> out;
+    Node* last = chain.last;
+    if (last->users().size() == 1) {
+      out = read_quantize(module_, last->users()[0]);
+      if (out) last = last->users()[0];
+    }
+    replace(root, x, *weight, bias, chain, other, out, last);
+    return true;
+  }
+
+  Node* constant(const std::string& stem, const Tensor& t) {
+    const std::string name = module_.unique_attr(stem);
+    module_.set_attr(name, t, AttrKind::Constant);
+    Node* n = graph_.get_attr(name);
+    n->meta.val = TensorMeta{to_sym(t.sizes()), t.dtype(), t.device()};
+    return n;
+  }
+
+  void replace(const Root& root, const TensorQuant& x, const Int8Weight& weight, const Value& bias,
+               const Chain& chain, const std::optional<TensorQuant>& other,
+               const std::optional<TensorQuant>& out, Node* last) {
+    const auto point = graph_.inserting_before(last);
+    std::vector<Value> args = {
+        x.input,
+        constant("_weight", weight.values),
+        constant("_weight_scale", weight.scale),
+        bias.is_none() ? Value() : Value(constant("_bias", bias.as<Tensor>())),
+        x.scale,
+        x.zero_point};
+    if (root.conv) {
+      for (const Value& v : {root.stride, root.padding, root.dilation, root.groups})
+        args.push_back(v);
+    }
+    std::map<std::string, Value> tail;
+    tail["post_ops"] = Value(join(chain.post_ops, ", "));
+    if (chain.other != nullptr) {
+      tail["other"] = other ? other->input : chain.other;
+      if (other) {
+        tail["other_scale"] = other->scale;
+        tail["other_zero_point"] = other->zero_point;
+      }
+    }
+    if (out) {
+      tail["out_scale"] = out->scale;
+      tail["out_zero_point"] = out->zero_point;
+      tail["out_min"] = out->quant_min;
+      tail["out_max"] = out->quant_max;
+      tail["out_dtype"] = out->dtype;
+    }
+    Node* fused = graph_.call_function(root.conv ? "pt2q.qconv.default" : "pt2q.qlinear.default",
+                                       std::move(args), tail);
+    fused->meta = root.node->meta;
+    fused->meta.val = infer_node(*fused);
+    last->replace_all_uses_with(fused);
+  }
+
+  GraphModule& module_;
+  Graph& graph_;
+  ConstantValues constants_;
+};
+
+// --- float ---------------------------------------------------------------------------------------
+
+bool is_float_constant(const GraphModule&, ConstantValues& constants, Node* n) {
+  return constants.is_constant(n) && dtype_of(n) == DType::Float32;
+}
+
+bool fuse_float_root(GraphModule& module, ConstantValues& constants, const Root& root) {
+  if (root.weight_transposed || dtype_of(root.node) != DType::Float32 ||
+      !is_float_constant(module, constants, root.weight)) {
+    return false;
+  }
+  if (root.bias.is<Node*>() && !is_float_constant(module, constants, root.bias.as<Node*>()))
+    return false;
+  const auto shape = shape_of(root.node);
+  if (root.conv && (!shape || shape->size() != root.spatial + 2 || root.groups.is<Node*>()))
+    return false;
+  const Chain chain = walk_chain(root.node);
+  if (chain.post_ops.empty()) return false;
+  Graph& graph = module.graph();
+  const auto point = graph.inserting_before(chain.last);
+  std::vector<Value> args = {root.x, root.weight, root.bias};
+  if (root.conv) {
+    for (const Value& v : {root.stride, root.padding, root.dilation, root.groups})
+      args.push_back(v);
+  }
+  args.push_back(chain.other == nullptr ? Value() : Value(chain.other));
+  args.push_back(Value(join(chain.post_ops, ", ")));
+  Node* fused = graph.call_function(root.conv ? "onednn.conv.default" : "onednn.linear.default",
+                                    std::move(args));
+  fused->meta = root.node->meta;
+  fused->meta.val = infer_node(*fused);
+  chain.last->replace_all_uses_with(fused);
+  return true;
+}
+
+}  // namespace
+
+bool fuse_int8_compute(GraphModule& module) { return Int8Fuser(module).run(); }
+
+bool fuse_float_compute(GraphModule& module) {
+  Graph& graph = module.graph();
+  ConstantValues constants(module);
+  bool changed = false;
+  for (Node* n : graph.nodes()) {
+    if (n->erased() || n->opcode() != OpCode::CallFunction || n->users().empty()) continue;
+    const auto root = read_root(n);
+    if (!root || root->x == nullptr || root->weight == nullptr) continue;
+    changed = fuse_float_root(module, constants, *root) || changed;
+  }
+  return graph.eliminate_dead_code() || changed;
+}
+
+}  // namespace pt2q

@@ -1,0 +1,27 @@
+// The order of compile()'s passes, and why.
+#include "onednn/lower.h"
+#include "passes/pt2e_passes.h"
+
+namespace pt2q {
+
+// Constants first, because everything else asks whether a weight is constant. Identities go before
+// patterns are looked for. Integers move down before fusion, so that a pool or flatten between two
+// layers does not hide the quantize at its end, and pairs that cancel go then. Integer fusion comes
+// before float fusion, which takes what is left.
+std::vector<Pass> lowering_passes() {
+  return {
+      {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
+      {"remove_identities", "Dropout, aliases and other identities go.", remove_identities},
+      {"fold_conv_bn", "Batch norms are folded into the operator in front of them.", fold_conv_bn},
+      {"propagate_int8", "Operators that only move values work on integers.", propagate_int8},
+      {"cancel_qdq", "Quantize after an equal dequantize goes.", cancel_qdq},
+      {"fuse_int8_compute", "Convolution and linear take in their neighbours.", fuse_int8_compute},
+      {"fuse_int8_pointwise", "Pooling between dequantize and quantize works on integers.",
+       fuse_int8_pointwise},
+      {"fuse_float_compute", "Float convolution and linear take in what follows.",
+       fuse_float_compute},
+      {"remove_dead", "Unused nodes and attributes go.", remove_dead},
+  };
+}
+
+}  // namespace pt2q

@@ -1,0 +1,79 @@
+// Pooling between dequantize and quantize works on integers.
+#include "base/strings.h"
+#include "onednn/lower.h"
+
+namespace pt2q {
+namespace {
+
+// The quantize that is the only user of `n`, if it is one.
+std::optional<TensorQuant> only_quantize(const GraphModule& module, Node* n, Node** last) {
+  *last = n;
+  if (n->users().size() != 1) return std::nullopt;
+  auto q = read_quantize(module, n->users()[0]);
+  if (q) *last = n->users()[0];
+  return q;
+}
+
+void set_output(std::map<std::string, Value>* kwargs, const std::optional<TensorQuant>& out) {
+  if (!out) return;
+  (*kwargs)["out_scale"] = out->scale;
+  (*kwargs)["out_zero_point"] = out->zero_point;
+  (*kwargs)["out_min"] = out->quant_min;
+  (*kwargs)["out_max"] = out->quant_max;
+  (*kwargs)["out_dtype"] = out->dtype;
+}
+
+void replace(Graph& graph, Node* node, Node* last, const std::string& op, std::vector<Value> args,
+             const std::map<std::string, Value>& kwargs) {
+  const auto point = graph.inserting_before(last);
+  Node* fused = graph.call_function(op, std::move(args), kwargs);
+  fused->meta = node->meta;
+  fused->meta.val = infer_node(*fused);
+  last->replace_all_uses_with(fused);
+}
+
+bool is_spatial_mean(const Node* n) {
+  if (!n->is_call("aten.mean.dim") || !n->arg(1).is<Value::List>() || n->arg(2) != Value(true))
+    return false;
+  const Value dims = n->arg(1);
+  return dims == Value(Value::List{2, 3}) || dims == Value(Value::List{-1, -2}) ||
+         dims == Value(Value::List{-2, -1}) || dims == Value(Value::List{3, 2});
+}
+
+bool fuse_pool(GraphModule& module, Node* n) {
+  const bool average = n->is_call("aten.avg_pool2d.default");
+  const bool adaptive = n->is_call("aten.adaptive_avg_pool2d.default") ||
+                        n->is_call("aten._adaptive_avg_pool2d.default");
+  const bool mean = is_spatial_mean(n);
+  if (!average && !adaptive && !mean) return false;
+  const auto x = read_dequantize(module, n->arg_node(0));
+  const auto shape = shape_of(n->arg_node(0));
+  if (!x || !shape || shape->size() != 4) return false;
+  Node* last = nullptr;
+  const auto out = only_quantize(module, n, &last);
+  std::map<std::string, Value> kwargs{{"x_scale", x->scale}, {"x_zero_point", x->zero_point}};
+  set_output(&kwargs, out);
+  std::vector<Value> args{x->input};
+  if (mean) {
+    args.push_back(Value(Value::List{1, 1}));
+  } else {
+    args.insert(args.end(), n->args().begin() + 1, n->args().end());
+  }
+  replace(module.graph(), n, last,
+          average ? "pt2q.qavg_pool2d.default" : "pt2q.qadaptive_avg_pool2d.default",
+          std::move(args), kwargs);
+  return true;
+}
+
+}  // namespace
+
+bool fuse_int8_pointwise(GraphModule& module) {
+  bool changed = false;
+  for (Node* n : module.graph().nodes()) {
+    if (n->opcode() != OpCode::CallFunction || n->users().empty()) continue;
+    changed = fuse_pool(module, n) || changed;
+  }
+  return module.graph().eliminate_dead_code() || changed;
+}
+
+}  // namespace pt2q

@@ -1,0 +1,111 @@
+// Dequantize moves below operators that only move, select or clip values, so that they work on
+// bytes: op(dequantize(x)) == dequantize(op(x)) exactly.
+#include <set>
+
+#include "base/strings.h"
+#include "onednn/lower.h"
+
+namespace pt2q {
+namespace {
+
+// Operators of one tensor whose result holds the same values, or some of them.
+bool moves_values(const Node* n) {
+  static const std::set<std::string> kNames = {
+      "aten.max_pool2d.default",
+      "aten.adaptive_max_pool2d.default",
+      "aten.flatten.using_ints",
+      "aten.view.default",
+      "aten.reshape.default",
+      "aten._unsafe_view.default",
+      "aten.permute.default",
+      "aten.transpose.int",
+      "aten.t.default",
+      "aten.slice.Tensor",
+      "aten.select.int",
+      "aten.squeeze.dim",
+      "aten.squeeze.dims",
+      "aten.squeeze.default",
+      "aten.unsqueeze.default",
+      "aten.unflatten.int",
+      "aten.channel_shuffle.default",
+      "aten.pixel_shuffle.default",
+      "aten.pixel_unshuffle.default",
+  };
+  return n->op_or_null() != nullptr && kNames.count(n->target()) > 0;
+}
+
+Node* dequantize_like(Graph& graph, Node* input, const Node* dequantize) {
+  std::vector<Value> args = dequantize->args();
+  args[0] = input;
+  return graph.call_function(dequantize->target(), std::move(args));
+}
+
+// relu on the integers: max(q, zero_point).
+Node* integer_relu(Graph& graph, Node* input, const TensorQuant& q) {
+  return graph.call_function("aten.clamp.default", {input, q.zero_point, q.quant_max});
+}
+
+bool push_below(GraphModule& module, Node* n) {
+  const bool relu = n->is_call("aten.relu.default");
+  if (!relu && !moves_values(n)) return false;
+  Node* dq = n->arg_node(0);
+  const auto q = read_dequantize(module, dq);
+  if (!q) return false;
+  Graph& graph = module.graph();
+  const auto point = graph.inserting_before(n);
+  Node* integers = nullptr;
+  if (relu) {
+    integers = integer_relu(graph, q->input, *q);
+  } else {
+    std::vector<Value> args = n->args();
+    args[0] = q->input;
+    integers = graph.call_function(n->target(), std::move(args));
+  }
+  integers->meta = n->meta;
+  integers->meta.val = infer_node(*integers);
+  Node* result = dequantize_like(graph, integers, dq);
+  result->meta = n->meta;
+  n->replace_all_uses_with(result);
+  graph.erase_node(n);
+  return true;
+}
+
+// cat of tensors with equal parameters works on the integers.
+bool push_below_cat(GraphModule& module, Node* n) {
+  if (!n->is_call("aten.cat.default") || !n->arg(0).is<Value::List>()) return false;
+  Value::List integers;
+  std::optional<TensorQuant> first;
+  Node* dq = nullptr;
+  for (const Value& item : n->arg(0).list()) {
+    if (!item.is<Node*>()) return false;
+    const auto q = read_dequantize(module, item.as<Node*>());
+    if (!q || (first && !same_parameters(*first, *q))) return false;
+    if (!first) dq = item.as<Node*>();
+    first = q;
+    integers.push_back(q->input);
+  }
+  if (dq == nullptr) return false;
+  Graph& graph = module.graph();
+  const auto point = graph.inserting_before(n);
+  Node* joined = graph.call_function("aten.cat.default", {Value(std::move(integers)), n->arg(1)});
+  joined->meta = n->meta;
+  joined->meta.val = infer_node(*joined);
+  Node* result = dequantize_like(graph, joined, dq);
+  result->meta = n->meta;
+  n->replace_all_uses_with(result);
+  graph.erase_node(n);
+  return true;
+}
+
+}  // namespace
+
+bool propagate_int8(GraphModule& module) {
+  bool changed = false;
+  for (Node* n : module.graph().nodes()) {
+    if (n->opcode() != OpCode::CallFunction) continue;
+    changed = push_below(module, n) || push_below_cat(module, n) || changed;
+  }
+  return module.graph().eliminate_dead_code() || changed;
+}
+
+}  // namespace pt2q

@@ -1,0 +1,282 @@
+// Steps of lowered operators: int8 convolution, linear and pooling with our own kernels, float32
+// ones with post-ops through oneDNN.
+#include "base/strings.h"
+#include "kernels/qconv.h"
+#include "kernels/qdepthwise.h"
+#include "onednn/float_ops.h"
+#include "onednn/kernel_step.h"
+#include "onednn/step_makers.h"
+#include "ops/support/epilogue_args.h"
+#include "ops/support/lowered.h"
+#include "ops/support/lowered_pool.h"
+
+namespace pt2q {
+namespace {
+
+std::vector<Value> plain_args(const PlanBuilder& builder, const Node& node) {
+  std::vector<Value> out;
+  for (size_t i = 0; i < node.args().size(); ++i) out.push_back(builder.plain_arg(node, i));
+  return out;
+}
+
+// --- int8 convolution and linear -----------------------------------------------------------------
+
+bool is_depthwise(const kernels::ConvShape& s) {
+  return s.groups > 1 && s.groups == s.in_c && s.groups == s.out_c;
+}
+
+// Weights packed once per model and instruction set.
+template <typename Packed, typename Pack>
+std::shared_ptr<const Packed> packed_once(PlanBuilder& builder, const Tensor& key,
+                                          const std::string& form, Pack&& pack) {
+  std::any& slot = builder.cache().packed[{key.id(), form}];
+  if (!slot.has_value()) {
+    slot = std::shared_ptr<const Packed>(pack());
+    builder.cache().kept_alive.push_back(key);
+  }
+  return std::any_cast<std::shared_ptr<const Packed>>(slot);
+}
+
+class QConvStep : public Step {
+ public:
+  explicit QConvStep(kernels::QConv conv) : conv_(std::move(conv)) {}
+  void run(RunContext& ctx) const override {
+    const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
+    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other);
+  }
+
+ private:
+  kernels::QConv conv_;
+};
+
+class QDepthwiseStep : public Step {
+ public:
+  explicit QDepthwiseStep(kernels::QDepthwise conv) : conv_(std::move(conv)) {}
+  void run(RunContext& ctx) const override {
+    const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
+    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), other);
+  }
+
+ private:
+  kernels::QDepthwise conv_;
+};
+
+std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
+                                      const Tensor& weight, std::string* name) {
+  using namespace kernels;
+  const int8_t* w = weight.data<int8_t>();
+  if (is_depthwise(spec.shape)) {
+    const auto packed =
+        packed_once<PackedDepthwise>(builder, weight,
+                                     cat("depthwise:", isa_label(best_isa()), ":",
+                                         spec.shape.stride_h, ":", spec.shape.dilation_h),
+                                     [&] { return pack_depthwise(spec.shape, w); });
+    QDepthwise conv(spec, packed);
+    *name = conv.describe();
+    return std::make_unique<QDepthwiseStep>(std::move(conv));
+  }
+  const WeightShape shape = weight_shape(spec.shape);
+  const auto packed = packed_once<PackedWeights>(
+      builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w),
+      [&] { return pack_weights(shape, w); });
+  QConv conv(spec, packed);
+  *name = conv.describe();
+  builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
+  return std::make_unique<QConvStep>(std::move(conv));
+}
+
+std::string type_text(DType in, DType out) { return cat(dtype_name(in), " -> ", dtype_name(out)); }
+
+// The part that convolution and linear share: `spec` describes NHWC data.
+bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec& spec,
+               const Tensor& weight, size_t tail, const Shape& x_strides,
+               const Shape& out_strides) {
+  const int x = builder.as_layout(builder.tensor_arg(node, 0), x_strides);
+  std::vector<int> inputs{x};
+  const int other = builder.tensor_arg(node, tail);
+  if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
+  std::string kernel;
+  auto step = make_qconv_step(builder, spec, weight, &kernel);
+  const TensorMeta meta = builder.result_meta(node);
+  const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
+  step->info = builder.describe(node, cat("pt2q ", kernel), out);
+  step->info.dtype = type_text(builder.value(x).dtype, meta.dtype);
+  step->info.note = "exact";
+  const kernels::ConvShape& s = spec.shape;
+  step->info.flops = 2.0 * static_cast<double>(s.batch * s.out_h() * s.out_w() * s.out_c) *
+                     static_cast<double>(s.in_c / s.groups * s.kernel_h * s.kernel_w);
+  if (other >= 0) step->in_place_input = inputs[1];
+  builder.add(std::move(step), inputs, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+bool read_constants(const PlanBuilder& builder, const Node& node, Tensor* weight, Tensor* scale,
+                    Tensor* bias, std::string* why) {
+  *weight = builder.constant(builder.tensor_arg(node, 1));
+  *scale = builder.constant(builder.tensor_arg(node, 2));
+  *bias = builder.constant(builder.tensor_arg(node, 3));
+  if (weight->defined() && weight->is_contiguous() && weight->dtype() == DType::Int8 &&
+      scale->defined() && (bias->defined() || builder.tensor_arg(node, 3) < 0)) {
+    return true;
+  }
+  *why = "weights are not constant";
+  return false;
+}
+
+bool make_qconv(PlanBuilder& builder, const Node& node, std::string* why) {
+  Tensor weight, scale, bias;
+  if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
+  const PlanValue x = builder.value(builder.tensor_arg(node, 0));
+  const auto spec =
+      ops::qconv_spec(plain_args(builder, node), x.sizes, x.dtype, weight.sizes(), scale, bias);
+  return add_qconv(builder, node, spec, weight, ops::kQConvTail, channels_last_of(x.sizes),
+                   channels_last_of(builder.result_sizes(node)));
+}
+
+bool make_qlinear(PlanBuilder& builder, const Node& node, std::string* why) {
+  Tensor weight, scale, bias;
+  if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
+  const PlanValue x = builder.value(builder.tensor_arg(node, 0));
+  const auto spec =
+      ops::qlinear_spec(plain_args(builder, node), x.sizes, x.dtype, weight.sizes(), scale, bias);
+  return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
+                   contiguous_strides(builder.result_sizes(node)));
+}
+
+// --- int8 average pooling ------------------------------------------------------------------------
+
+template <typename Kernel>
+bool add_qpool(PlanBuilder& builder, const Node& node, size_t tail, Kernel kernel) {
+  const int given = builder.tensor_arg(node, 0);
+  if (given < 0 || builder.value(given).sizes.size() != 4) return false;
+  const int x = builder.as_layout(given, channels_last_of(builder.value(given).sizes));
+  const PlanValue v = builder.value(x);
+  const TensorMeta meta = builder.result_meta(node);
+  const Shape sizes = hints(meta.sizes);
+  const int out = builder.new_value(sizes, channels_last_of(sizes), meta.dtype);
+  const ops::PoolQuant quant = ops::read_pool_quant(plain_args(builder, node), tail);
+  const NhwcShape shape{v.sizes[0], v.sizes[2], v.sizes[3], v.sizes[1]};
+  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    ops::visit_pool_types(v.dtype, quant.out_dtype, [&](auto in, auto result) {
+      kernel(ctx.data<const decltype(in)>(x), shape, quant, ctx.data<decltype(result)>(out));
+    });
+  });
+  step->info = builder.describe(node, "pt2q avg_pool", out);
+  step->info.dtype = type_text(v.dtype, meta.dtype);
+  step->info.note = "exact";
+  builder.add(std::move(step), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+bool make_qavg_pool(PlanBuilder& builder, const Node& node, std::string*) {
+  const Pool2d pool = ops::read_avg_pool(plain_args(builder, node));
+  return add_qpool(builder, node, ops::kQAvgPoolTail,
+                   [pool](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q,
+                          auto* out) { avg_pool(x, shape, pool, q.from, q.to, out); });
+}
+
+bool make_qadaptive(PlanBuilder& builder, const Node& node, std::string*) {
+  const Shape sizes = builder.result_sizes(node);
+  if (sizes.size() != 4) return false;
+  const int64_t h = sizes[2], w = sizes[3];
+  return add_qpool(builder, node, ops::kQAdaptiveAvgPoolTail,
+                   [h, w](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q,
+                          auto* out) { adaptive_avg_pool(x, shape, h, w, q.from, q.to, out); });
+}
+
+// --- float32 with post-ops -----------------------------------------------------------------------
+
+std::vector<FloatPostOp> float_post_ops(const std::string& text) {
+  using kernels::PostOpKind;
+  using onednn::Eltwise;
+  std::vector<FloatPostOp> out;
+  for (const kernels::PostOp& op : ops::parse_post_ops(text)) {
+    FloatPostOp p;
+    p.alpha = op.alpha;
+    p.beta = op.beta;
+    switch (op.kind) {
+      case PostOpKind::add:
+        p.is_add = true;
+        break;
+      case PostOpKind::relu:
+        p.kind = Eltwise::Relu;
+        break;
+      case PostOpKind::clip:
+        p.kind = Eltwise::Clip;
+        break;
+      case PostOpKind::leaky_relu:
+        p.kind = Eltwise::LeakyRelu;
+        break;
+      case PostOpKind::hardswish:
+        p.kind = Eltwise::HardSwish;
+        break;
+      case PostOpKind::sigmoid:
+        p.kind = Eltwise::Sigmoid;
+        break;
+      case PostOpKind::silu:
+        p.kind = Eltwise::Silu;
+        break;
+      case PostOpKind::tanh:
+        p.kind = Eltwise::Tanh;
+        break;
+      case PostOpKind::gelu_erf:
+        p.kind = Eltwise::GeluErf;
+        break;
+      case PostOpKind::gelu_tanh:
+        p.kind = Eltwise::GeluTanh;
+        break;
+    }
+    out.push_back(p);
+  }
+  return out;
+}
+
+bool make_conv(PlanBuilder& builder, const Node& node, std::string* why) {
+  FloatConv conv;
+  conv.x = builder.tensor_arg(node, 0);
+  conv.weight = builder.tensor_arg(node, 1);
+  conv.bias = builder.tensor_arg(node, 2);
+  if (conv.x < 0 || conv.weight < 0) return false;
+  const size_t spatial = builder.value(conv.weight).sizes.size() - 2;
+  const auto repeated = [&](size_t i) {
+    Shape v = builder.plain_arg(node, i).to_ints();
+    if (v.size() == 1) v.assign(spatial, v[0]);
+    return v;
+  };
+  conv.stride = repeated(3);
+  conv.padding_low = conv.padding_high = repeated(4);
+  conv.dilation = repeated(5);
+  conv.groups = builder.plain_arg(node, 6).to_int();
+  conv.other = builder.tensor_arg(node, 7);
+  conv.post_ops = float_post_ops(builder.plain_arg(node, 8).as<std::string>());
+  return add_float_conv(builder, node, conv, why);
+}
+
+bool make_linear(PlanBuilder& builder, const Node& node, std::string* why) {
+  FloatLinear linear;
+  linear.x = builder.tensor_arg(node, 0);
+  linear.weight = linear.key = builder.constant(builder.tensor_arg(node, 1));
+  if (!linear.weight.defined()) {
+    *why = "the weight is not constant";
+    return false;
+  }
+  linear.bias = builder.tensor_arg(node, 2);
+  linear.other = builder.tensor_arg(node, 3);
+  linear.post_ops = float_post_ops(builder.plain_arg(node, 4).as<std::string>());
+  return add_float_linear(builder, node, linear, why);
+}
+
+}  // namespace
+
+void add_lowered_steps(StepMakerMap& makers) {
+  makers["pt2q.qconv.default"] = make_qconv;
+  makers["pt2q.qlinear.default"] = make_qlinear;
+  makers["pt2q.qavg_pool2d.default"] = make_qavg_pool;
+  makers["pt2q.qadaptive_avg_pool2d.default"] = make_qadaptive;
+  makers["onednn.conv.default"] = make_conv;
+  makers["onednn.linear.default"] = make_linear;
+}
+
+}  // namespace pt2q
