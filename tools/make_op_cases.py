@@ -128,9 +128,12 @@ class Cases:
                 case["view"] = True
             self.items.append(case)
 
-    def error(self, name, error, *args, **kwargs):
-        """PyTorch refuses these arguments; pt2q must raise `error`."""
+    def error(self, name, error, *args, stricter=False, **kwargs):
+        """PyTorch refuses these arguments; pt2q must raise `error`. stricter=True: PyTorch accepts
+        them by accident and reads past the end of a tensor."""
         try:
+            if stricter:
+                raise ValueError
             call(self.overload(name), args, kwargs)
         except Exception:  # PyTorch mostly raises RuntimeError, whatever the mistake
             pass

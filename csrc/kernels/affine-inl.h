@@ -74,7 +74,7 @@ struct DequantizeLanes {
 
 // out[i] = f(in[i]) for n elements, four vectors at a time; the rest goes through a padded buffer.
 template <typename In, typename Out, class F>
-HWY_INLINE void map_lanes(const In* HWY_RESTRICT in, size_t n, Out* HWY_RESTRICT out, const F& f) {
+HWY_INLINE void map_lanes(const In* in, size_t n, Out* out, const F& f) {
   const size_t lanes = hn::Lanes(FloatTag());
   size_t i = 0;
   for (; i + 4 * lanes <= n; i += 4 * lanes) {

@@ -67,11 +67,19 @@ class ObserverFactory {
     return it->second;
   }
 
-  ObserverPtr make(const EdgeOrNode& key, const SpecPtr& spec) const {
-    if (!spec) return nullptr;
-    if (const auto* s = dynamic_cast<const SharedQuantizationSpec*>(spec.get())) {
-      return existing(s->edge_or_node);
+  // What a shared spec finally refers to; it is of the same group.
+  SpecPtr resolved(const EdgeOrNode& key, SpecPtr spec) const {
+    for (size_t steps = 0;; ++steps) {
+      const auto* shared = dynamic_cast<const SharedQuantizationSpec*>(spec.get());
+      if (shared == nullptr) return spec;
+      if (steps > table_.entries.size()) throw circular_specs(key);
+      spec = table_.spec(shared->edge_or_node);
     }
+  }
+
+  ObserverPtr make(const EdgeOrNode& key, const SpecPtr& own) const {
+    const SpecPtr spec = resolved(key, own);
+    if (!spec) return nullptr;
     if (const auto* s = dynamic_cast<const DerivedQuantizationSpec*>(spec.get())) {
       std::vector<ObserverPtr> sources;
       for (const EdgeOrNode& e : s->derived_from) sources.push_back(existing(e));

@@ -117,9 +117,7 @@ class Grouping {
     SpecPtr spec = table_.entries[i].second;
     for (size_t steps = 0; const auto* shared = as_shared(spec); ++steps) {
       if (steps > table_.entries.size()) {
-        throw ValueError(cat("the shared quantization specs around ",
-                             describe(table_.entries[i].first), " refer to each other in a circle"),
-                         "one of them must say how to quantize");
+        throw circular_specs(table_.entries[i].first);
       }
       spec = table_.entries[root(index_of(shared->edge_or_node))].second;
     }
@@ -157,6 +155,12 @@ class Grouping {
 };
 
 }  // namespace
+
+ValueError circular_specs(const EdgeOrNode& at) {
+  return ValueError(cat("the shared quantization specs around ", describe(at),
+                        " refer to each other in a circle"),
+                    "one of them must say how to quantize");
+}
 
 SpecTable collect_specs(const Graph& graph) {
   SpecTable table;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "pt2q/error.h"
 #include "pt2q/quantizer.h"
 
 namespace pt2q {
@@ -31,5 +32,8 @@ SpecTable collect_specs(const Graph& graph);
 // Group number of every entry; entries of one group share an observer. Throws AssertionError for a
 // shared spec that refers to something without a spec, ValueError for a cycle of shared specs.
 std::vector<size_t> group_entries(const SpecTable& table);
+
+// "... refer to each other in a circle"
+ValueError circular_specs(const EdgeOrNode& at);
 
 }  // namespace pt2q

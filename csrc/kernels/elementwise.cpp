@@ -1,0 +1,373 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise.cpp"
+#include "hwy/foreach_target.h"
+// After foreach_target.h.
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "base/parallel.h"
+#include "hwy/highway.h"
+#include "kernels/affine-inl.h"
+#include "kernels/elementwise.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pt2q {
+namespace HWY_NAMESPACE {
+
+#if HWY_NATIVE_FMA
+
+struct VectorOps {
+  using V = FloatVec;
+  using M = hn::Mask<FloatTag>;
+  static HWY_INLINE V set(float v) { return hn::Set(FloatTag(), v); }
+  static HWY_INLINE V add(V a, V b) { return hn::Add(a, b); }
+  static HWY_INLINE V sub(V a, V b) { return hn::Sub(a, b); }
+  static HWY_INLINE V mul(V a, V b) { return hn::Mul(a, b); }
+  static HWY_INLINE V div(V a, V b) { return hn::Div(a, b); }
+  static HWY_INLINE V fma(V a, V b, V c) { return hn::MulAdd(a, b, c); }
+  static HWY_INLINE V fnma(V a, V b, V c) { return hn::NegMulAdd(a, b, c); }
+  static HWY_INLINE V min(V a, V b) { return hn::Min(a, b); }
+  static HWY_INLINE V max(V a, V b) { return hn::Max(a, b); }
+  static HWY_INLINE M less(V a, V b) { return hn::Lt(a, b); }
+  static HWY_INLINE M is_nan(V a) { return hn::IsNaN(a); }
+  static HWY_INLINE V select(M m, V yes, V no) { return hn::IfThenElse(m, yes, no); }
+  static HWY_INLINE V abs(V a) { return hn::Abs(a); }
+  static HWY_INLINE V copy_sign(V magnitude, V sign) { return hn::CopySign(magnitude, sign); }
+  static HWY_INLINE V round(V a) { return hn::Round(a); }
+  static HWY_INLINE V floor(V a) { return hn::Floor(a); }
+  static HWY_INLINE V power_of_two(V n) {
+    const hn::RebindToSigned<FloatTag> di;
+    const auto exponent = hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127));
+    return hn::BitCast(FloatTag(), hn::ShiftLeft<23>(exponent));
+  }
+};
+
+#include "kernels/float_math-inl.h"
+
+using Math = FloatMath<VectorOps>;
+
+// Calls body(function of lanes) with the function of the step.
+template <class Body>
+HWY_INLINE void with_unary(const UnaryStep& s, const Body& body) {
+  const FloatVec alpha = hn::Set(FloatTag(), s.alpha), beta = hn::Set(FloatTag(), s.beta);
+  switch (s.op) {
+    case Unary::relu:
+      return body([](FloatVec v) { return Math::relu(v); });
+    case Unary::clip:
+      return body([&](FloatVec v) { return Math::clip(v, alpha, beta); });
+    case Unary::leaky_relu:
+      return body([&](FloatVec v) { return Math::leaky_relu(v, alpha); });
+    case Unary::hardswish:
+      return body([](FloatVec v) { return Math::hardswish(v); });
+    case Unary::hardsigmoid:
+      return body([](FloatVec v) { return Math::hardsigmoid(v); });
+    case Unary::silu:
+      return body([](FloatVec v) { return Math::silu(v); });
+    case Unary::sigmoid:
+      return body([](FloatVec v) { return Math::sigmoid(v); });
+    case Unary::tanh:
+      return body([](FloatVec v) { return Math::tanh(v); });
+    case Unary::gelu_erf:
+      return body([](FloatVec v) { return Math::gelu_erf(v); });
+    case Unary::gelu_tanh:
+      return body([](FloatVec v) { return Math::gelu_tanh(v); });
+    case Unary::exp:
+      return body([](FloatVec v) { return Math::exp(v); });
+    case Unary::erf:
+      return body([](FloatVec v) { return Math::erf(v); });
+  }
+}
+
+void unary_run(const float* x, size_t n, const UnaryStep& step, float* y) {
+  with_unary(step, [&](const auto& f) HWY_ATTR { map_lanes(x, n, y, f); });
+}
+
+template <typename Q>
+HWY_INLINE void unary_quantize_run(const float* x, size_t n, const UnaryStep& step,
+                                   const QuantParams& to, Q* q) {
+  const QuantizeLanes lanes(to);
+  with_unary(step, [&](const auto& f) HWY_ATTR {
+    map_lanes(x, n, q, [&](FloatVec v) HWY_ATTR { return lanes(f(v)); });
+  });
+}
+
+constexpr size_t kPartials = 16;
+constexpr size_t kMaxVectors = kPartials / 4;
+
+// Runs body(lanes at i, index of the partial sums they belong to) over [0, n), the last lanes
+// filled up with `fill`.
+template <class Body>
+HWY_INLINE void for_partials(const float* x, size_t n, float fill, const Body& body) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  size_t i = 0;
+  for (; i + kPartials <= n; i += kPartials) {
+    for (size_t k = 0; k * lanes < kPartials; ++k)
+      body(hn::LoadU(FloatTag(), x + i + k * lanes), k);
+  }
+  if (i == n) return;
+  float rest[kPartials];
+  for (size_t j = 0; j < kPartials; ++j) rest[j] = i + j < n ? x[i + j] : fill;
+  for (size_t k = 0; k * lanes < kPartials; ++k) body(hn::LoadU(FloatTag(), rest + k * lanes), k);
+}
+
+struct PartialSums {
+  FloatVec sums[kMaxVectors];
+  PartialSums() {
+    for (FloatVec& sum : sums) sum = hn::Zero(FloatTag());
+  }
+  HWY_INLINE void add(FloatVec v, size_t k) { sums[k] = hn::Add(sums[k], v); }
+  HWY_INLINE float total() const {
+    float partial[kPartials];
+    const size_t lanes = hn::Lanes(FloatTag());
+    for (size_t k = 0; k * lanes < kPartials; ++k) {
+      hn::StoreU(sums[k], FloatTag(), partial + k * lanes);
+    }
+    float sum = 0.0f;
+    for (const float p : partial) sum += p;
+    return sum;
+  }
+};
+
+// exp(x - max) to y; returns 1 / sum.
+HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
+  constexpr float kLowest = -std::numeric_limits<float>::infinity();
+  FloatVec most = hn::Set(FloatTag(), kLowest);
+  for_partials(x, n, kLowest, [&](FloatVec v, size_t) HWY_ATTR { most = hn::Max(v, most); });
+  const FloatVec max = hn::MaxOfLanes(FloatTag(), most);
+  map_lanes(x, n, y, [&](FloatVec v) HWY_ATTR { return Math::exp(hn::Sub(v, max)); });
+  PartialSums sums;
+  for_partials(y, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
+  return 1.0f / sums.total();
+}
+
+void softmax_run(const float* x, size_t rows, size_t n, float* y) {
+  for (size_t r = 0; r < rows; ++r, x += n, y += n) {
+    const FloatVec inverse = hn::Set(FloatTag(), softmax_exponentials(x, n, y));
+    map_lanes(y, n, y, [&](FloatVec v) HWY_ATTR { return hn::Mul(v, inverse); });
+  }
+}
+
+template <typename Q>
+HWY_INLINE void softmax_quantize_run(const float* x, size_t rows, size_t n, const QuantParams& to,
+                                     float* row, Q* q) {
+  const QuantizeLanes lanes(to);
+  for (size_t r = 0; r < rows; ++r, x += n, q += n) {
+    const FloatVec inverse = hn::Set(FloatTag(), softmax_exponentials(x, n, row));
+    map_lanes(row, n, q, [&](FloatVec v) HWY_ATTR { return lanes(hn::Mul(v, inverse)); });
+  }
+}
+
+void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, const float* bias,
+                    float eps, float* y) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  for (size_t r = 0; r < rows; ++r, x += n, y += n) {
+    const float count = static_cast<float>(n);
+    PartialSums sums;
+    for_partials(x, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
+    const float mean = sums.total() / count;
+    const FloatVec center = hn::Set(FloatTag(), mean);
+    PartialSums squares;
+    for_partials(x, n, mean, [&](FloatVec v, size_t k) HWY_ATTR {
+      const FloatVec d = hn::Sub(v, center);
+      squares.add(hn::Mul(d, d), k);
+    });
+    const float scale = 1.0f / std::sqrt(squares.total() / count + eps);
+    const FloatVec factor = hn::Set(FloatTag(), scale);
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) {
+      FloatVec v = hn::Mul(hn::Sub(hn::LoadU(FloatTag(), x + i), center), factor);
+      if (weight != nullptr) v = hn::Mul(v, hn::LoadU(FloatTag(), weight + i));
+      if (bias != nullptr) v = hn::Add(v, hn::LoadU(FloatTag(), bias + i));
+      hn::StoreU(v, FloatTag(), y + i);
+    }
+    for (; i < n; ++i) {
+      float v = (x[i] - mean) * scale;
+      if (weight != nullptr) v = v * weight[i];
+      if (bias != nullptr) v = v + bias[i];
+      y[i] = v;
+    }
+  }
+}
+
+#else  // no fused multiply-add: the scalar definitions
+
+void unary_run(const float* x, size_t n, const UnaryStep& step, float* y) {
+  for (size_t i = 0; i < n; ++i) y[i] = unary_value(step, x[i]);
+}
+template <typename Q>
+void unary_quantize_run(const float* x, size_t n, const UnaryStep& step, const QuantParams& to,
+                        Q* q) {
+  for (size_t i = 0; i < n; ++i) {
+    const float v = unary_value(step, x[i]);
+    quantize_reference(&v, 1, to, q + i);
+  }
+}
+void softmax_run(const float* x, size_t rows, size_t n, float* y) {
+  softmax_rows_reference(x, static_cast<int64_t>(rows), static_cast<int64_t>(n), y);
+}
+template <typename Q>
+void softmax_quantize_run(const float* x, size_t rows, size_t n, const QuantParams& to, float* row,
+                          Q* q) {
+  const int64_t count = static_cast<int64_t>(n);
+  for (size_t r = 0; r < rows; ++r, x += n, q += n) {
+    softmax_rows_reference(x, 1, count, row);
+    quantize_reference(row, count, to, q);
+  }
+}
+void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, const float* bias,
+                    float eps, float* y) {
+  layer_norm_rows_reference(x, static_cast<int64_t>(rows), static_cast<int64_t>(n), weight, bias,
+                            eps, y);
+}
+
+#endif  // HWY_NATIVE_FMA
+
+#define PT2Q_QUANTIZED_RUNS(NAME, Q)                                                         \
+  void unary_quantize_##NAME(const float* x, size_t n, const UnaryStep& step,                \
+                             const QuantParams& to, Q* q) {                                  \
+    unary_quantize_run(x, n, step, to, q);                                                   \
+  }                                                                                          \
+  void softmax_quantize_##NAME(const float* x, size_t rows, size_t n, const QuantParams& to, \
+                               float* row, Q* q) {                                           \
+    softmax_quantize_run(x, rows, n, to, row, q);                                            \
+  }
+PT2Q_QUANTIZED_RUNS(u8, uint8_t)
+PT2Q_QUANTIZED_RUNS(s8, int8_t)
+#undef PT2Q_QUANTIZED_RUNS
+
+// y = op(a, b or scalar), relu by a floor.
+template <class Op>
+HWY_INLINE void binary_with(const float* a, const float* b, size_t n, float scalar, float floor,
+                            float* y, const Op& op) {
+  const FloatVec least = hn::Set(FloatTag(), floor), second = hn::Set(FloatTag(), scalar);
+  const size_t lanes = hn::Lanes(FloatTag());
+  const auto one = [&](const float* at, FloatVec v) HWY_ATTR {
+    const FloatVec result = op(hn::LoadU(FloatTag(), at), v);
+    return hn::IfThenElse(hn::Lt(result, least), least, result);
+  };
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const FloatVec v = b == nullptr ? second : hn::LoadU(FloatTag(), b + i);
+    hn::StoreU(one(a + i, v), FloatTag(), y + i);
+  }
+  if (i == n) return;
+  float rest_a[hn::MaxLanes(FloatTag())] = {}, rest_b[hn::MaxLanes(FloatTag())] = {};
+  std::memcpy(rest_a, a + i, (n - i) * sizeof(float));
+  if (b != nullptr) std::memcpy(rest_b, b + i, (n - i) * sizeof(float));
+  const FloatVec v = b == nullptr ? second : hn::LoadU(FloatTag(), rest_b);
+  hn::StoreU(one(rest_a, v), FloatTag(), rest_a);
+  std::memcpy(y + i, rest_a, (n - i) * sizeof(float));
+}
+
+void binary_run(Binary op, const float* a, const float* b, size_t n, float scalar, float floor,
+                float* y) {
+  const auto run = [&](const auto& f) HWY_ATTR { binary_with(a, b, n, scalar, floor, y, f); };
+  switch (op) {
+    case Binary::add:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Add(u, v); });
+    case Binary::sub:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Sub(u, v); });
+    case Binary::mul:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Mul(u, v); });
+    case Binary::div:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Div(u, v); });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pt2q
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pt2q {
+namespace {
+
+HWY_EXPORT(unary_run);
+HWY_EXPORT(unary_quantize_u8);
+HWY_EXPORT(unary_quantize_s8);
+HWY_EXPORT(binary_run);
+HWY_EXPORT(softmax_run);
+HWY_EXPORT(softmax_quantize_u8);
+HWY_EXPORT(softmax_quantize_s8);
+HWY_EXPORT(layer_norm_run);
+
+constexpr int64_t kGrain = 32768;  // elements
+
+void run_binary(Binary op, const float* a, const float* b, int64_t n, float scalar, bool relu,
+                float* y) {
+  const float floor = relu ? 0.0f : -std::numeric_limits<float>::infinity();
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(binary_run)
+    (op, a + begin, b == nullptr ? nullptr : b + begin, static_cast<size_t>(end - begin), scalar,
+     floor, y + begin);
+  });
+}
+
+// body(first row, number of rows) over chunks of rows of n elements.
+template <class Body>
+void for_rows(int64_t rows, int64_t n, const Body& body) {
+  if (n <= 0) return;
+  parallel_for(rows, kGrain / (4 * n) + 1,
+               [&](int64_t begin, int64_t end) { body(begin, static_cast<size_t>(end - begin)); });
+}
+
+template <class Run, typename Q>
+void softmax_quantized(Run* run, const float* x, int64_t rows, int64_t n, const QuantParams& to,
+                       Q* q) {
+  for_rows(rows, n, [&](int64_t first, size_t count) {
+    std::vector<float> row(static_cast<size_t>(n));
+    run(x + first * n, count, row.size(), to, row.data(), q + first * n);
+  });
+}
+
+}  // namespace
+
+void unary(const UnaryStep& step, const float* x, int64_t n, float* y) {
+  parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(unary_run)(x + begin, static_cast<size_t>(end - begin), step, y + begin);
+  });
+}
+
+#define PT2Q_QUANTIZED_API(NAME, Q)                                                            \
+  template <>                                                                                  \
+  void unary_quantize(const UnaryStep& step, const float* x, int64_t n, const QuantParams& to, \
+                      Q* q) {                                                                  \
+    parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {                                  \
+      HWY_DYNAMIC_DISPATCH(unary_quantize_##NAME)                                              \
+      (x + begin, static_cast<size_t>(end - begin), step, to, q + begin);                      \
+    });                                                                                        \
+  }                                                                                            \
+  template <>                                                                                  \
+  void softmax_rows_quantize(const float* x, int64_t rows, int64_t n, const QuantParams& to,   \
+                             Q* q) {                                                           \
+    softmax_quantized(HWY_DYNAMIC_DISPATCH(softmax_quantize_##NAME), x, rows, n, to, q);       \
+  }
+PT2Q_QUANTIZED_API(u8, uint8_t)
+PT2Q_QUANTIZED_API(s8, int8_t)
+#undef PT2Q_QUANTIZED_API
+
+void binary(Binary op, const float* a, const float* b, int64_t n, bool relu, float* y) {
+  run_binary(op, a, b, n, 0.0f, relu, y);
+}
+
+void binary_scalar(Binary op, const float* a, float b, int64_t n, bool relu, float* y) {
+  run_binary(op, a, nullptr, n, b, relu, y);
+}
+
+void softmax_rows(const float* x, int64_t rows, int64_t n, float* y) {
+  for_rows(rows, n, [&](int64_t first, size_t count) {
+    HWY_DYNAMIC_DISPATCH(softmax_run)(x + first * n, count, static_cast<size_t>(n), y + first * n);
+  });
+}
+
+void layer_norm_rows(const float* x, int64_t rows, int64_t n, const float* weight,
+                     const float* bias, float eps, float* y) {
+  for_rows(rows, n, [&](int64_t first, size_t count) {
+    HWY_DYNAMIC_DISPATCH(layer_norm_run)
+    (x + first * n, count, static_cast<size_t>(n), weight, bias, eps, y + first * n);
+  });
+}
+
+}  // namespace pt2q
+#endif  // HWY_ONCE

@@ -1,0 +1,40 @@
+"""var_mean, aminmax, median, histograms, distances, weight norm."""
+
+import torch
+
+
+def cases(c):
+    for name in ["var_mean", "std_mean"]:
+        c.add(f"{name}.correction", c.randn(2, 3, 4), [1], correction=0, keepdim=True)
+        c.add(f"{name}.correction", c.randn(2, 3, 4))
+        c.add(f"{name}.dim", c.randn(2, 3, 4), [0, 2], False)
+    c.add("aminmax", c.randn(2, 3))
+    c.add("aminmax", c.randn(2, 3), dim=1, keepdim=True)
+    c.add("count_nonzero", c.ints(0, 2, 2, 3))
+    c.add("count_nonzero", c.bools(2, 3), 1)
+    c.add("count_nonzero.dim_IntList", c.ints(0, 2, 2, 3, 2).float(), [0, 2])
+    c.add("histc", c.randn(20), 5)
+    c.add("histc", c.randn(20), 4, -1, 1)
+    c.add("histc", torch.ones(3), 4)
+    c.error("histc", "ValueError", torch.tensor([float("nan"), 1.0]), 4)
+    c.error("histc", "ValueError", c.randn(3), 0)
+    c.add("median", torch.tensor([3.0, 1.0, 4.0, 2.0]))
+    c.add("median", torch.tensor([[3, 1], [5, 2], [4, 0]]))
+    c.add("median", torch.tensor([1.0, float("nan"), 2.0]))
+    c.add("median.dim", torch.tensor([[3.0, 1.0, 2.0, 7.0], [6.0, 5.0, 4.0, 0.0]]), 1)
+    c.add("median.dim", torch.tensor([[3.0, 1.0], [6.0, 5.0], [0.0, 9.0]]), 0, True)
+    distances(c)
+    for dim in [0, 1, -1]:
+        g = c.rand(*(([4, 1, 1] if dim == 0 else [1, 3, 1]) if dim >= 0 else []))
+        c.add("_weight_norm", c.randn(4, 3, 2), g, dim)
+    c.error("_weight_norm", "ValueError", c.randn(4, 3), c.rand(5, 1), 0, stricter=True)
+
+
+def distances(c):
+    c.add("cosine_similarity", c.randn(2, 3, 4), c.randn(2, 3, 4))
+    c.add("cosine_similarity", c.randn(2, 3), c.randn(1, 3), -1, 1e-6)
+    c.add("cosine_similarity", torch.zeros(2, 3), c.randn(2, 3))
+    c.add("pairwise_distance", c.randn(2, 3), c.randn(2, 3))
+    c.add("pairwise_distance", c.randn(2, 3), c.randn(1, 3), 1.0, 1e-4, True)
+    c.add("outer", c.randn(3), c.randn(2))
+    c.error("outer", "ValueError", c.randn(3, 1), c.randn(2))
