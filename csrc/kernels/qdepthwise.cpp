@@ -140,11 +140,11 @@ struct QDepthwise::Plan {
   int64_t row_groups = 0;    // per image
   int64_t blocks = 0;
   uint8_t flip = 0, pad = 0;
-  AlignedBuffer constants;  // first accumulators, packed scale, packed bias, one padding vector
+  AlignedBuffer constants;  // first accumulators, packed scale, packed bias, a line of padding
   int32_t* init = nullptr;
   float* packed_scale = nullptr;
   float* packed_bias = nullptr;
-  uint8_t* pad_row = nullptr;
+  uint8_t* pad_line = nullptr;
 
   void fill_constants();
   void choose_tile();
@@ -158,12 +158,14 @@ struct QDepthwise::Plan {
 
 void QDepthwise::Plan::fill_constants() {
   const size_t padded = static_cast<size_t>(blocks * kDepthwiseBlock);
-  constants = AlignedBuffer(padded * 3 * sizeof(float) + kDepthwiseBlock);
+  const size_t line_bytes =
+      static_cast<size_t>(spec.shape.in_w * spec.src_stride) + kDepthwiseBlock;
+  constants = AlignedBuffer(padded * 3 * sizeof(float) + line_bytes);
   init = reinterpret_cast<int32_t*>(constants.data());
   packed_scale = reinterpret_cast<float*>(init + padded);
   packed_bias = packed_scale + padded;
-  pad_row = reinterpret_cast<uint8_t*>(packed_bias + padded);
-  std::memset(pad_row, pad ^ flip, kDepthwiseBlock);
+  pad_line = reinterpret_cast<uint8_t*>(packed_bias + padded);
+  std::memset(pad_line, pad ^ flip, line_bytes);
   for (int64_t c = 0; c < static_cast<int64_t>(padded); ++c) {
     const int64_t block = c / kDepthwiseBlock * kDepthwiseBlock;
     const int64_t at = block + packed_position(weights->isa, c - block);
@@ -230,14 +232,15 @@ void QDepthwise::Plan::set_rows(const uint8_t* image, int64_t first_row, int64_t
                                 DepthwiseTile& tile) const {
   const ConvShape& s = spec.shape;
   const int64_t rows = weights->groups * weights->rows_per_dot;
-  const int64_t used = weights->dilation_h == 1 ? rows : s.kernel_h;
+  // Rows below the last tap have zero weights: any memory will do, best what is read anyway.
+  const int64_t used = (weights->shared_rows - 1) * s.stride_h + s.kernel_h;
   for (int64_t r = 0; r < rows; ++r) {
-    const int64_t h = first_row + r * s.dilation_h;
-    const bool inside = r < used && h >= 0 && h < s.in_h;
+    const int64_t h = first_row + std::min(r, used - 1) * s.dilation_h;
+    const bool inside = h >= 0 && h < s.in_h;
     tile.rows[r] =
-        inside ? image + h * s.in_w * spec.src_stride + block * kDepthwiseBlock : pad_row;
-    tile.column_strides[r] = inside ? spec.src_stride : 0;
+        (inside ? image + h * s.in_w * spec.src_stride : pad_line) + block * kDepthwiseBlock;
   }
+  tile.column_stride = spec.src_stride;
 }
 
 // One block of channels of `shared_rows` output rows of one image.

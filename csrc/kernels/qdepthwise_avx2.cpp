@@ -36,11 +36,10 @@ struct OpsAvx2 : Bits256 {
     asm("vpaddd %1, %0, %0" : "+x"(acc) : "x"(_mm256_madd_epi16(x, w)));
   }
 
-  template <Store kStore>
-  static void quantize_store(const V (&acc)[4], const float* scale, const float* bias,
-                             ptrdiff_t half_bytes, const Quantizer& k, uint8_t* dst, int n) {
-    const V q = quantize<kStore>(acc, scale, bias, half_bytes, k);
-    if (n == kBytes) {
+  template <Store kStore, bool kFull>
+  static void quantize_store(const V (&acc)[4], const Quantizer& k, uint8_t* dst, int n) {
+    const V q = quantize<kStore>(acc, k);
+    if (kFull) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), q);
       return;
     }

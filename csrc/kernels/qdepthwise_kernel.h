@@ -16,9 +16,9 @@ constexpr int kMaxDepthwiseRows = 64;  // rows interleaved together, at most
 // Some output columns of `shared_rows` output rows, one block of channels.
 struct DepthwiseTile {
   // Input. Row r starts at rows[r] (column 0, first channel of the block); columns are
-  // column_strides[r] bytes apart (0 for a row in the padding, which repeats one vector).
+  // column_stride bytes apart. A row in the padding is a line full of zero points.
   const uint8_t* rows[kMaxDepthwiseRows] = {};
-  ptrdiff_t column_strides[kMaxDepthwiseRows] = {};
+  ptrdiff_t column_stride = 0;
   int64_t first_column = 0;  // of the tile; negative in the left padding
   int64_t columns = 0;
   int64_t width = 0;           // of the image

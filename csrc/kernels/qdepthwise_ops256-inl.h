@@ -27,23 +27,26 @@ struct Bits256 {
   struct Quantizer {
     __m256 inv_scale;
     __m256i zero_point, qmin, qmax;
-    explicit Quantizer(const Epilogue& e)
+    const float* scale;  // packed
+    const float* bias;
+    Quantizer(const Epilogue& e, const float* packed_scale, const float* packed_bias,
+              int first_channel)
         : inv_scale(_mm256_set1_ps(e.inv_scale)),
           zero_point(_mm256_set1_epi16(static_cast<int16_t>(e.zero_point))),
           qmin(_mm256_set1_epi8(static_cast<char>(e.qmin))),
-          qmax(_mm256_set1_epi8(static_cast<char>(e.qmax))) {}
+          qmax(_mm256_set1_epi8(static_cast<char>(e.qmax))),
+          scale(packed_scale + first_channel / 4),
+          bias(packed_bias + first_channel / 4) {}
   };
 
   // Packing within lanes undoes the interleaving: the result is in channel order.
   template <Store kStore>
-  static V quantize(const V (&acc)[4], const float* scale, const float* bias, ptrdiff_t half_bytes,
-                    const Quantizer& k) {
+  static V quantize(const V (&acc)[4], const Quantizer& k) {
     __m256i q[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      const ptrdiff_t at = 16 * j + half_bytes / 4;
-      const __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_load_ps(scale + at),
-                                       _mm256_load_ps(bias + at));
+      const __m256 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[j]), _mm256_load_ps(k.scale + 16 * j),
+                                       _mm256_load_ps(k.bias + 16 * j));
       q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(y, k.inv_scale));
     }
     __m256i low = _mm256_packs_epi32(q[0], q[1]), high = _mm256_packs_epi32(q[2], q[3]);

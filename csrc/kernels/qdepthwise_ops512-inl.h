@@ -7,10 +7,14 @@ struct Masked256 : Bits256 {
   static __mmask32 mask(int n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }
   static V load(const uint8_t* p, int n) { return _mm256_maskz_loadu_epi8(mask(n), p); }
 
-  template <Store kStore>
-  static void quantize_store(const V (&acc)[4], const float* scale, const float* bias,
-                             ptrdiff_t half_bytes, const Quantizer& k, uint8_t* dst, int n) {
-    _mm256_mask_storeu_epi8(dst, mask(n), quantize<kStore>(acc, scale, bias, half_bytes, k));
+  template <Store kStore, bool kFull>
+  static void quantize_store(const V (&acc)[4], const Quantizer& k, uint8_t* dst, int n) {
+    const V bytes = quantize<kStore>(acc, k);
+    if (kFull) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), bytes);
+    } else {
+      _mm256_mask_storeu_epi8(dst, mask(n), bytes);
+    }
   }
   static void run_epilogue(const Epilogue& e, const EpilogueBlock& b) { epilogue_avx512(e, b); }
 };
@@ -42,21 +46,25 @@ struct Bits512 {
   struct Quantizer {
     __m512 inv_scale;
     __m512i zero_point, qmin, qmax;
-    explicit Quantizer(const Epilogue& e)
+    const float* scale;  // packed
+    const float* bias;
+    Quantizer(const Epilogue& e, const float* packed_scale, const float* packed_bias,
+              int first_channel)
         : inv_scale(_mm512_set1_ps(e.inv_scale)),
           zero_point(_mm512_set1_epi16(static_cast<int16_t>(e.zero_point))),
           qmin(_mm512_set1_epi8(static_cast<char>(e.qmin))),
-          qmax(_mm512_set1_epi8(static_cast<char>(e.qmax))) {}
+          qmax(_mm512_set1_epi8(static_cast<char>(e.qmax))),
+          scale(packed_scale + first_channel / 4),
+          bias(packed_bias + first_channel / 4) {}
   };
 
-  template <Store kStore>
-  static void quantize_store(const V (&acc)[4], const float* scale, const float* bias, ptrdiff_t,
-                             const Quantizer& k, uint8_t* dst, int n) {
+  template <Store kStore, bool kFull>
+  static void quantize_store(const V (&acc)[4], const Quantizer& k, uint8_t* dst, int n) {
     __m512i q[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      const __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[j]), _mm512_load_ps(scale + 16 * j),
-                                       _mm512_load_ps(bias + 16 * j));
+      const __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[j]), _mm512_load_ps(k.scale + 16 * j),
+                                       _mm512_load_ps(k.bias + 16 * j));
       q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, k.inv_scale));
     }
     __m512i low = _mm512_packs_epi32(q[0], q[1]), high = _mm512_packs_epi32(q[2], q[3]);
@@ -68,7 +76,7 @@ struct Bits512 {
         kStore == Store::s8 ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
     if (kStore == Store::s8) bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, k.qmin), k.qmax);
     if (kStore == Store::u8) bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, k.qmin), k.qmax);
-    if (n == kBytes) {
+    if (kFull) {
       _mm512_storeu_si512(dst, bytes);
     } else {
       _mm512_mask_storeu_epi8(dst, mask(n), bytes);

@@ -17,7 +17,7 @@ void accumulate_pixel(const DepthwiseTile& t, int64_t output, int32_t* acc) {
         for (int c = 0; c < t.channels; ++c) acc[c] += int32_t{t.pad} * w[c];
         continue;
       }
-      const uint8_t* x = t.rows[row] + column * t.column_strides[row];
+      const uint8_t* x = t.rows[row] + column * t.column_stride;
       for (int c = 0; c < t.channels; ++c) acc[c] += (x[c] ^ t.flip) * w[c];
     }
   }

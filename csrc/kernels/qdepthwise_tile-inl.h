@@ -18,76 +18,93 @@ struct DepthwiseTileKernel {
   static constexpr int kParts = 4;
   static constexpr ptrdiff_t kPacked = 64;  // bytes between packed vectors
 
+  // Copies of what the inner loops need: stores of bytes may alias the tile itself, locals not.
   const DepthwiseTile& tile;
   const int first_channel;  // within the block: 0, or 32 for the upper half
   const int channels;       // valid ones from there, at most Ops::kBytes
-  const ptrdiff_t column_bytes;
-  const ptrdiff_t half_bytes;  // offset of this half in packed vectors
 
   DepthwiseTileKernel(const DepthwiseTile& t, int first)
       : tile(t),
         first_channel(first),
-        channels(t.channels - first < Ops::kBytes ? t.channels - first : Ops::kBytes),
-        column_bytes(t.groups * kParts * Ops::kBytes),
-        half_bytes(first) {}
+        channels(t.channels - first < Ops::kBytes ? t.channels - first : Ops::kBytes) {}
+
+  struct Columns {
+    uint8_t* scratch;
+    int64_t groups;
+    int64_t width;
+    int64_t first_column;
+    ptrdiff_t column_stride;
+    V flip, pad;
+    bool flips;
+    const uint8_t* rows[kMaxDepthwiseRows];
+  };
 
   // Fills columns [begin, end) of the scratch: [column][group][part].
-  template <bool kFull>
-  void interleave_columns(int64_t begin, int64_t end) const {
-    uint8_t* out = tile.scratch + begin * column_bytes;
+  template <int kGroups, bool kFull>
+  __attribute__((always_inline)) static void interleave_columns(const Columns& in, int64_t begin,
+                                                                int64_t end, int channels) {
+    const int64_t groups = kGroups > 0 ? kGroups : in.groups;
+    uint8_t* out = in.scratch + begin * groups * kParts * Ops::kBytes;
     for (int64_t c = begin; c < end; ++c) {
-      const int64_t column = tile.first_column + c;
-      const bool inside = column >= 0 && column < tile.width;
-      for (int64_t g = 0; g < tile.groups; ++g, out += kParts * Ops::kBytes) {
+      const int64_t column = in.first_column + c;
+      const bool inside = column >= 0 && column < in.width;
+      const int64_t offset = column * in.column_stride;
+      for (int64_t g = 0; g < groups; ++g, out += kParts * Ops::kBytes) {
         V rows[Ops::kRows], parts[kParts];
 #pragma GCC unroll 4
-        for (int r = 0; r < Ops::kRows; ++r) {
-          if (inside) {
-            const int64_t row = g * Ops::kRows + r;
-            const uint8_t* in = tile.rows[row] + column * tile.column_strides[row] + first_channel;
-            rows[r] = kFull ? Ops::load_full(in) : Ops::load(in, channels);
-            if (tile.flip != 0) rows[r] = Ops::xor_bits(rows[r], Ops::set_byte(tile.flip));
-          } else {
-            rows[r] = Ops::set_byte(tile.pad);
+        for (int r = 0; r < Ops::kRows; ++r) rows[r] = in.pad;
+        if (inside) {
+#pragma GCC unroll 4
+          for (int r = 0; r < Ops::kRows; ++r) {
+            const uint8_t* row = in.rows[g * Ops::kRows + r] + offset;
+            rows[r] = kFull ? Ops::load_full(row) : Ops::load(row, channels);
+          }
+          if (in.flips) {
+#pragma GCC unroll 4
+            for (int r = 0; r < Ops::kRows; ++r) rows[r] = Ops::xor_bits(rows[r], in.flip);
           }
         }
         Ops::interleave(rows, parts);
-        store_column(out, parts);
+#pragma GCC unroll 4
+        for (int j = 0; j < kParts; ++j) Ops::store_parts(out + j * Ops::kBytes, parts[j]);
       }
     }
   }
 
-  static void store_column(uint8_t* out, const V* parts) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kParts; ++j) Ops::store_parts(out + j * Ops::kBytes, parts[j]);
-  }
+  // Where the taps of some output pixels are.
+  struct Taps {
+    const uint8_t* init;
+    const uint8_t* weights;
+    const uint8_t* columns;
+    int64_t kernel_w;
+    int64_t groups;
+    ptrdiff_t pixel_bytes;  // between neighbouring output pixels
+    ptrdiff_t tap_bytes;    // between neighbouring taps of a pixel
+  };
 
-  // Accumulators of kPixels output pixels from `output` on, in output row `row`.
-  template <int kPixels>
-  void accumulate(int row, int64_t output, V (&acc)[kPixels][kParts]) const {
-    const uint8_t* init = reinterpret_cast<const uint8_t*>(tile.init) + half_bytes;
+  template <int kGroups, int kPixels>
+  __attribute__((always_inline)) static void accumulate(const Taps& t, V (&acc)[kPixels][kParts]) {
 #pragma GCC unroll 4
     for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
-      for (int j = 0; j < kParts; ++j) acc[p][j] = Ops::load_parts(init + j * kPacked);
+      for (int j = 0; j < kParts; ++j) acc[p][j] = Ops::load_parts(t.init + j * kPacked);
     }
-    const uint8_t* w =
-        tile.weights + row * tile.kernel_w * tile.groups * kParts * kPacked + half_bytes;
-    const uint8_t* x = tile.scratch + output * tile.stride_w * column_bytes;
-    const ptrdiff_t pixel_bytes = tile.stride_w * column_bytes;
-    for (int64_t kw = 0; kw < tile.kernel_w; ++kw, x += tile.dilation_w * column_bytes) {
+    const int64_t groups = kGroups > 0 ? kGroups : t.groups;
+    const uint8_t* w = t.weights;
+    const uint8_t* x = t.columns;
+    for (int64_t kw = 0; kw < t.kernel_w; ++kw, x += t.tap_bytes) {
       const uint8_t* tap = x;
-      for (int64_t g = 0; g < tile.groups; ++g) {
+      for (int64_t g = 0; g < groups; ++g) {
 #pragma GCC unroll 4
         for (int j = 0; j < kParts; ++j) {
-          const V weight = Ops::load_parts(w);
+          const V weight = Ops::load_parts(w + j * kPacked);
 #pragma GCC unroll 4
           for (int p = 0; p < kPixels; ++p) {
-            Ops::dot(acc[p][j], Ops::load_parts(tap + p * pixel_bytes), weight);
+            Ops::dot(acc[p][j], Ops::load_parts(tap + p * t.pixel_bytes + j * Ops::kBytes), weight);
           }
-          w += kPacked;
-          tap += Ops::kBytes;
         }
+        w += kParts * kPacked;
+        tap += kParts * Ops::kBytes;
       }
     }
   }
@@ -119,40 +136,69 @@ struct DepthwiseTileKernel {
     Ops::run_epilogue(*tile.epilogue, block);
   }
 
-  template <int kPixels, Store kStore>
-  void pixels(int row, int64_t output, const typename Ops::Quantizer& quantizer) const {
-    V acc[kPixels][kParts];
-    accumulate(row, output, acc);
-    if (kStore == Store::general) {
-      store_general(row, output, acc);
-      return;
-    }
-    const ptrdiff_t at = row * tile.dst_row_stride + output * tile.dst_stride + first_channel;
-#pragma GCC unroll 4
-    for (int p = 0; p < kPixels; ++p) {
-      Ops::template quantize_store<kStore>(acc[p], tile.packed_scale, tile.packed_bias, half_bytes,
-                                           quantizer, tile.dst + at + p * tile.dst_stride,
-                                           channels);
-    }
-  }
-
-  // A few columns at a time, so that interleaving (shuffles) and dot products of neighbouring
+  // A few columns at a time, so that interleaving (shuffles) and the dot products of neighbouring
   // pixels, which use different execution ports, run side by side.
-  template <bool kFull, Store kStore>
+  template <int kGroups, bool kFull, Store kStore>
   void run_tile() const {
-    const typename Ops::Quantizer quantizer(*tile.epilogue);
+    const typename Ops::Quantizer quantizer(*tile.epilogue, tile.packed_scale, tile.packed_bias,
+                                            first_channel);
+    const int64_t groups = kGroups > 0 ? kGroups : tile.groups;
+    const int64_t outputs = tile.outputs, stride_w = tile.stride_w;
+    const ptrdiff_t column_bytes = groups * kParts * Ops::kBytes;
+    const ptrdiff_t dst_stride = tile.dst_stride, dst_row_stride = tile.dst_row_stride;
+    uint8_t* const dst = tile.dst + first_channel;
     const int64_t reach = (tile.kernel_w - 1) * tile.dilation_w + 1;
+    const int out_rows = tile.out_rows, valid = channels;
+    Columns in{tile.scratch,
+               groups,
+               tile.width,
+               tile.first_column,
+               tile.column_stride,
+               Ops::set_byte(tile.flip),
+               Ops::set_byte(tile.pad),
+               tile.flip != 0,
+               {}};
+    for (int64_t r = 0; r < groups * Ops::kRows; ++r) in.rows[r] = tile.rows[r] + first_channel;
+    Taps taps{reinterpret_cast<const uint8_t*>(tile.init) + first_channel,
+              nullptr,
+              nullptr,
+              tile.kernel_w,
+              groups,
+              stride_w * column_bytes,
+              tile.dilation_w * column_bytes};
+    const uint8_t* const weights = tile.weights + first_channel;
+    const ptrdiff_t row_weights = taps.kernel_w * groups * kParts * kPacked;
     int64_t columns = 0;
-    for (int64_t o = 0; o < tile.outputs; o += Ops::kPixels) {
-      const int64_t last = o + Ops::kPixels < tile.outputs ? o + Ops::kPixels : tile.outputs;
-      const int64_t needed = (last - 1) * tile.stride_w + reach;
-      interleave_columns<kFull>(columns, needed);
+    for (int64_t o = 0; o < outputs; o += Ops::kPixels) {
+      const int64_t last = o + Ops::kPixels < outputs ? o + Ops::kPixels : outputs;
+      const int64_t needed = (last - 1) * stride_w + reach;
+      interleave_columns<kGroups, kFull>(in, columns, needed, valid);
       columns = needed;
-      for (int row = 0; row < tile.out_rows; ++row) {
+      for (int row = 0; row < out_rows; ++row) {
+        taps.weights = weights + row * row_weights;
+        taps.columns = in.scratch + o * taps.pixel_bytes;
+        uint8_t* out = dst + row * dst_row_stride + o * dst_stride;
         if (last - o == Ops::kPixels) {
-          pixels<Ops::kPixels, kStore>(row, o, quantizer);
-        } else {
-          for (int64_t i = o; i < last; ++i) pixels<1, kStore>(row, i, quantizer);
+          V acc[Ops::kPixels][kParts];
+          accumulate<kGroups>(taps, acc);
+          if (kStore == Store::general) {
+            store_general(row, o, acc);
+            continue;
+          }
+#pragma GCC unroll 4
+          for (int p = 0; p < Ops::kPixels; ++p, out += dst_stride) {
+            Ops::template quantize_store<kStore, kFull>(acc[p], quantizer, out, valid);
+          }
+          continue;
+        }
+        for (int64_t i = o; i < last; ++i, out += dst_stride, taps.columns += taps.pixel_bytes) {
+          V acc[1][kParts];
+          accumulate<kGroups>(taps, acc);
+          if (kStore == Store::general) {
+            store_general(row, i, acc);
+          } else {
+            Ops::template quantize_store<kStore, kFull>(acc[0], quantizer, out, valid);
+          }
         }
       }
     }
@@ -160,10 +206,13 @@ struct DepthwiseTileKernel {
 
   template <Store kStore>
   void run_stored() const {
-    if (channels == Ops::kBytes) {
-      run_tile<true, kStore>();
+    const bool full = channels == Ops::kBytes;
+    if (tile.groups == 1) {
+      full ? run_tile<1, true, kStore>() : run_tile<1, false, kStore>();
+    } else if (tile.groups == 2) {
+      full ? run_tile<2, true, kStore>() : run_tile<2, false, kStore>();
     } else {
-      run_tile<false, kStore>();
+      full ? run_tile<0, true, kStore>() : run_tile<0, false, kStore>();
     }
   }
 
