@@ -17,6 +17,7 @@ namespace {
 struct OpsAvx2 : Bits256 {
   static constexpr int kRows = 2;
   static constexpr int kPixels = 2;
+  static constexpr bool kStreams = false;
 
   static V load(const uint8_t* p, int n) {
     alignas(32) uint8_t bytes[kBytes] = {};

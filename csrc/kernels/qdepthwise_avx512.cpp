@@ -29,6 +29,7 @@ struct Ops256 : Masked256 {
   static void dot(V& acc, V x, V w) {
     asm("vpaddd %1, %0, %0" : "+v"(acc) : "v"(_mm256_madd_epi16(x, w)));
   }
+  static void dot_memory(V& acc, V x, const uint8_t* w) { dot(acc, x, load_parts(w)); }
 };
 
 struct Ops512 : Bits512 {
@@ -45,6 +46,7 @@ struct Ops512 : Bits512 {
   static void dot(V& acc, V x, V w) {
     asm("vpaddd %1, %0, %0" : "+v"(acc) : "v"(_mm512_madd_epi16(x, w)));
   }
+  static void dot_memory(V& acc, V x, const uint8_t* w) { dot(acc, x, load_parts(w)); }
 };
 
 #include "kernels/qdepthwise_tile-inl.h"

@@ -3,6 +3,7 @@
 
 struct Masked256 : Bits256 {
   static constexpr int kPixels = 4;
+  static constexpr bool kStreams = true;
 
   static __mmask32 mask(int n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }
   static V load(const uint8_t* p, int n) { return _mm256_maskz_loadu_epi8(mask(n), p); }
@@ -23,6 +24,7 @@ struct Bits512 {
   using V = __m512i;
   static constexpr int kBytes = 64;
   static constexpr int kPixels = 4;
+  static constexpr bool kStreams = true;
 
   static __mmask64 mask(int n) {
     return n == kBytes ? ~__mmask64{0} : static_cast<__mmask64>((uint64_t{1} << n) - 1);

@@ -2,10 +2,11 @@
 // per-instruction-set files inside their target region and an anonymous namespace, so that no two
 // share a function.
 //
-// Ops: kBytes (of a vector), kRows (taps of one dot product), kPixels (output pixels at a time, as
-// registers allow), V, load(p, n), load_full(p), xor_bits, set_byte, interleave(rows, parts),
-// dot(acc, x, w) in place and by asm (GCC 12 would copy every accumulator), load_parts /
-// store_parts (aligned vectors), and the epilogue's quantize_store.
+// Ops: kStreams (32 registers, so that qdepthwise_stream-inl.h pays), kBytes (of a vector), kRows
+// (taps of one dot product), kPixels (output pixels at a time, as registers allow), V, load(p, n),
+// load_full(p), xor_bits, set_byte, interleave(rows, parts), dot(acc, x, w) and dot_memory(acc, x,
+// pointer) in place and by asm (GCC 12 would copy every accumulator), load_parts / store_parts
+// (aligned vectors), and the epilogue's quantize_store.
 //
 // Order of values: a vector of bytes interleaved twice within 128-bit lanes gives four parts; part
 // j holds, in lane l, channels 16 l + 4 j .. 16 l + 4 j + 3. Weights, first accumulators, scale and
@@ -39,6 +40,29 @@ struct DepthwiseTileKernel {
     const uint8_t* rows[kMaxDepthwiseRows];
   };
 
+  // The parts of one column and group.
+  template <bool kFull>
+  __attribute__((always_inline)) static void interleave(const Columns& in, int64_t column,
+                                                        int64_t group, int channels,
+                                                        V (&parts)[kParts]) {
+    V rows[Ops::kRows];
+#pragma GCC unroll 4
+    for (int r = 0; r < Ops::kRows; ++r) rows[r] = in.pad;
+    if (column >= 0 && column < in.width) {
+      const int64_t offset = column * in.column_stride;
+#pragma GCC unroll 4
+      for (int r = 0; r < Ops::kRows; ++r) {
+        const uint8_t* row = in.rows[group * Ops::kRows + r] + offset;
+        rows[r] = kFull ? Ops::load_full(row) : Ops::load(row, channels);
+      }
+      if (in.flips) {
+#pragma GCC unroll 4
+        for (int r = 0; r < Ops::kRows; ++r) rows[r] = Ops::xor_bits(rows[r], in.flip);
+      }
+    }
+    Ops::interleave(rows, parts);
+  }
+
   // Fills columns [begin, end) of the scratch: [column][group][part].
   template <int kGroups, bool kFull>
   __attribute__((always_inline)) static void interleave_columns(const Columns& in, int64_t begin,
@@ -46,25 +70,9 @@ struct DepthwiseTileKernel {
     const int64_t groups = kGroups > 0 ? kGroups : in.groups;
     uint8_t* out = in.scratch + begin * groups * kParts * Ops::kBytes;
     for (int64_t c = begin; c < end; ++c) {
-      const int64_t column = in.first_column + c;
-      const bool inside = column >= 0 && column < in.width;
-      const int64_t offset = column * in.column_stride;
       for (int64_t g = 0; g < groups; ++g, out += kParts * Ops::kBytes) {
-        V rows[Ops::kRows], parts[kParts];
-#pragma GCC unroll 4
-        for (int r = 0; r < Ops::kRows; ++r) rows[r] = in.pad;
-        if (inside) {
-#pragma GCC unroll 4
-          for (int r = 0; r < Ops::kRows; ++r) {
-            const uint8_t* row = in.rows[g * Ops::kRows + r] + offset;
-            rows[r] = kFull ? Ops::load_full(row) : Ops::load(row, channels);
-          }
-          if (in.flips) {
-#pragma GCC unroll 4
-            for (int r = 0; r < Ops::kRows; ++r) rows[r] = Ops::xor_bits(rows[r], in.flip);
-          }
-        }
-        Ops::interleave(rows, parts);
+        V parts[kParts];
+        interleave<kFull>(in, in.first_column + c, g, channels, parts);
 #pragma GCC unroll 4
         for (int j = 0; j < kParts; ++j) Ops::store_parts(out + j * Ops::kBytes, parts[j]);
       }
@@ -136,6 +144,24 @@ struct DepthwiseTileKernel {
     Ops::run_epilogue(*tile.epilogue, block);
   }
 
+  __attribute__((always_inline)) Columns columns_of_tile() const {
+    Columns in{tile.scratch,
+               tile.groups,
+               tile.width,
+               tile.first_column,
+               tile.column_stride,
+               Ops::set_byte(tile.flip),
+               Ops::set_byte(tile.pad),
+               tile.flip != 0,
+               {}};
+    for (int64_t r = 0; r < tile.groups * Ops::kRows; ++r) {
+      in.rows[r] = tile.rows[r] + first_channel;
+    }
+    return in;
+  }
+
+#include "kernels/qdepthwise_stream-inl.h"
+
   // A few columns at a time, so that interleaving (shuffles) and the dot products of neighbouring
   // pixels, which use different execution ports, run side by side.
   template <int kGroups, bool kFull, Store kStore>
@@ -149,16 +175,7 @@ struct DepthwiseTileKernel {
     uint8_t* const dst = tile.dst + first_channel;
     const int64_t reach = (tile.kernel_w - 1) * tile.dilation_w + 1;
     const int out_rows = tile.out_rows, valid = channels;
-    Columns in{tile.scratch,
-               groups,
-               tile.width,
-               tile.first_column,
-               tile.column_stride,
-               Ops::set_byte(tile.flip),
-               Ops::set_byte(tile.pad),
-               tile.flip != 0,
-               {}};
-    for (int64_t r = 0; r < groups * Ops::kRows; ++r) in.rows[r] = tile.rows[r] + first_channel;
+    const Columns in = columns_of_tile();
     Taps taps{reinterpret_cast<const uint8_t*>(tile.init) + first_channel,
               nullptr,
               nullptr,
@@ -204,28 +221,34 @@ struct DepthwiseTileKernel {
     }
   }
 
-  template <Store kStore>
+  template <bool kFull, Store kStore>
   void run_stored() const {
-    const bool full = channels == Ops::kBytes;
-    if (tile.groups == 1) {
-      full ? run_tile<1, true, kStore>() : run_tile<1, false, kStore>();
-    } else if (tile.groups == 2) {
-      full ? run_tile<2, true, kStore>() : run_tile<2, false, kStore>();
-    } else {
-      full ? run_tile<0, true, kStore>() : run_tile<0, false, kStore>();
+    if constexpr (Ops::kStreams && kStore != Store::general) {
+      if (try_stream<kFull, kStore>()) return;
     }
+    if (tile.groups == 1) {
+      run_tile<1, kFull, kStore>();
+    } else if (tile.groups == 2) {
+      run_tile<2, kFull, kStore>();
+    } else {
+      run_tile<0, kFull, kStore>();
+    }
+  }
+  template <Store kStore>
+  void run_full_or_part() const {
+    channels == Ops::kBytes ? run_stored<true, kStore>() : run_stored<false, kStore>();
   }
 
   void run() const {
     const Epilogue& e = *tile.epilogue;
     if (!e.fast || e.has_add) {
-      run_stored<Store::general>();
+      run_full_or_part<Store::general>();
     } else if (e.out == ElemType::s8) {
-      run_stored<Store::s8>();
+      run_full_or_part<Store::s8>();
     } else if (e.zero_point == 0 && e.qmin == 0 && e.qmax == 255) {
-      run_stored<Store::plain_u8>();
+      run_full_or_part<Store::plain_u8>();
     } else {
-      run_stored<Store::u8>();
+      run_full_or_part<Store::u8>();
     }
   }
 };

@@ -28,6 +28,9 @@ struct Ops256 : Masked256 {
     parts[3] = _mm256_unpackhi_epi16(high01, high23);
   }
   static void dot(V& acc, V x, V w) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w)); }
+  static void dot_memory(V& acc, V x, const uint8_t* w) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "m"(*reinterpret_cast<const V*>(w)));
+  }
 };
 
 struct Ops512 : Bits512 {
@@ -43,6 +46,9 @@ struct Ops512 : Bits512 {
     parts[3] = _mm512_unpackhi_epi16(high01, high23);
   }
   static void dot(V& acc, V x, V w) { asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w)); }
+  static void dot_memory(V& acc, V x, const uint8_t* w) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "m"(*reinterpret_cast<const V*>(w)));
+  }
 };
 
 #include "kernels/qdepthwise_tile-inl.h"
