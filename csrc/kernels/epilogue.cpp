@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/elementwise.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -130,36 +131,42 @@ Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t group
   return out;
 }
 
-float post_op_scalar(const PostOp& op, float y) {
+namespace {
+
+// The elementwise operator an op stands for; not for `add`.
+UnaryStep unary_step(const PostOp& op) {
   switch (op.kind) {
     case PostOpKind::relu:
-      return y < 0.0F ? 0.0F : y;
+      return {Unary::relu, 0.0F, 0.0F};
     case PostOpKind::clip:
-      return y < op.alpha ? op.alpha : (y > op.beta ? op.beta : y);
+      return {Unary::clip, op.alpha, op.beta};
     case PostOpKind::leaky_relu:
-      return y < 0.0F ? op.alpha * y : y;
-    case PostOpKind::hardswish: {
-      const float t = y + 3.0F;
-      const float c = t < 0.0F ? 0.0F : (t > 6.0F ? 6.0F : t);
-      return y * c / 6.0F;
-    }
+      return {Unary::leaky_relu, op.alpha, 0.0F};
+    case PostOpKind::hardswish:
+      return {Unary::hardswish, 0.0F, 0.0F};
     case PostOpKind::sigmoid:
-      return 1.0F / (1.0F + std::exp(-y));
+      return {Unary::sigmoid, 0.0F, 0.0F};
     case PostOpKind::silu:
-      return y / (1.0F + std::exp(-y));
+      return {Unary::silu, 0.0F, 0.0F};
     case PostOpKind::tanh:
-      return std::tanh(y);
+      return {Unary::tanh, 0.0F, 0.0F};
     case PostOpKind::gelu_erf:
-      return 0.5F * y * (1.0F + std::erf(y * 0.70710678118654752F));
-    case PostOpKind::gelu_tanh: {
-      const float inner = 0.79788456080286536F * (y + 0.044715F * y * y * y);
-      return 0.5F * y * (1.0F + std::tanh(inner));
-    }
+      return {Unary::gelu_erf, 0.0F, 0.0F};
+    case PostOpKind::gelu_tanh:
+      return {Unary::gelu_tanh, 0.0F, 0.0F};
     case PostOpKind::add:
       break;
   }
-  return y;
+  throw InternalError("epilogue: add is not an elementwise operator");
 }
+
+}  // namespace
+
+float post_op_scalar(const PostOp& op, float y) {
+  return op.kind == PostOpKind::add ? y : unary_value(unary_step(op), y);
+}
+
+void post_op_lanes(const PostOp& op, float* lanes) { unary(unary_step(op), lanes, 16, lanes); }
 
 float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual) {
   const auto channel = static_cast<size_t>(oc);

@@ -96,7 +96,10 @@ using EpilogueFn = void (*)(const Epilogue&, const EpilogueBlock&);
 float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual);
 int32_t epilogue_quantize(const EpilogueSpec& spec, float y);
 
-// One float through a non-residual post-op; shared by all instruction sets for transcendentals.
+// One float through a non-residual post-op: unary_value of elementwise.h, so that a fused
+// activation has the bits of the separate one.
 float post_op_scalar(const PostOp& op, float y);
+// 16 floats in place, the same bits.
+void post_op_lanes(const PostOp& op, float* lanes);
 
 }  // namespace pt2q::kernels

@@ -56,7 +56,7 @@ struct EpilogueKernel {
     }
     alignas(64) float lanes[16];
     V::store_fn(lanes, y, 16);
-    for (float& lane : lanes) lane = post_op_scalar(op, lane);
+    post_op_lanes(op, lanes);
     return V::load_f(lanes);
   }
 

@@ -38,6 +38,8 @@ std::vector<ConvShape> shapes() {
           depthwise_shape(3, 4, 4, 130, 1, 1, 0),
           depthwise_shape(1, 6, 6, 17, 4, 3, 0),
           depthwise_shape(1, 3, 3, 8, 3, 1, 1),
+          depthwise_shape(1, 19, 31, 100, 3, 1, 1),
+          depthwise_shape(1, 9, 40, 20, 3, 2, 0),
           odd};
 }
 
