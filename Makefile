@@ -6,8 +6,10 @@ BUILD  := build/release
 PY     := $(VENV)/bin/python
 JOBS   ?= $(shell nproc)
 DEMO_ARGS ?=
-# Reuses objects between builds where ccache is there; builds the same without it.
-LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+# The builds below (release, Debian-only, pip) share objects through ccache; without it they build the same.
+LAUNCHER = $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
 
 export PYTHONPATH := $(CURDIR)/$(BUILD)/python
 export PYTHONDONTWRITEBYTECODE := 1
@@ -79,7 +81,7 @@ debian-test:
 package-test:
 	rm -rf build/package-venv
 	$(PYTHON) -m venv build/package-venv
-	env -u PYTHONPATH build/package-venv/bin/python -m pip install -q --disable-pip-version-check 'numpy>=2' .
+	env -u PYTHONPATH CMAKE_CXX_COMPILER_LAUNCHER=$$(command -v ccache) build/package-venv/bin/python -m pip install -q --disable-pip-version-check 'numpy>=2' .
 	cd / && env -u PYTHONPATH $(CURDIR)/build/package-venv/bin/python $(CURDIR)/tests/package/smoke.py
 
 bench: build $(ORACLE)/.stamp

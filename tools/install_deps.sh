@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages pt2q builds with, those that are missing, with apt (as root or sudo).
 set -euo pipefail
-packages=(build-essential cmake ninja-build libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
+packages=(build-essential ccache cmake ninja-build libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
           nlohmann-json3-dev libhwy-dev zlib1g-dev pybind11-dev python3-dev python3-numpy
           python3-venv clang-format)
 missing=()
