@@ -89,6 +89,23 @@ TEST(Flow, QuantizeAndReload) {
   const Tensor quantized = run(*model, {x}).as<Tensor>();
   EXPECT_LT(relative_error(quantized, expected), 0.05);
 
+  const auto compiled = compile(*model);
+  const Tensor fast = (*compiled)({x}).as<Tensor>();
+  EXPECT_LT(relative_error(fast, quantized), 0.02);  // rounding steps only
+  EXPECT_TRUE(compiled->refused().empty()) << compiled->explain();
+  // Integer arithmetic: neither threads nor batch splits change a bit.
+  const int threads = num_threads();
+  set_num_threads(1);
+  const Tensor single = (*compiled)({x}).as<Tensor>();
+  set_num_threads(threads);
+  for (int64_t i = 0; i < 4; ++i) {
+    const Tensor row = (*compiled)({x.slice(0, i, i + 1)}).as<Tensor>();
+    for (int64_t j = 0; j < 10; ++j) {
+      ASSERT_EQ(row.data<float>()[j], fast.data<float>()[i * 10 + j]);
+      ASSERT_EQ(single.data<float>()[i * 10 + j], fast.data<float>()[i * 10 + j]);
+    }
+  }
+
   const auto path = std::filesystem::temp_directory_path() / "pt2q_flow_test.pt2";
   save_pt2(*model, path.string());
   const auto again = load_pt2(path.string());
