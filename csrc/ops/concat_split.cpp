@@ -112,32 +112,32 @@ void register_joins(OpTable& t) {
 // Sizes of the parts along the split dimension.
 using PartsFn = SymShape (*)(const Args& args, const SymInt& size);
 
-// Parts of `length` each, the last one smaller; a dynamic size gives its last part an expression.
-SymShape equal_parts(const SymInt& size, int64_t length) {
-  if (length <= 0) {
-    if (length == 0 && size.hint() == 0) return {SymInt(0)};
+// Parts of `length` each, the last one smaller. The number of parts must not be dynamic.
+SymShape split_parts(const Args& args, const SymInt& size) {
+  const int64_t length = args.integer(1), total = size.constant();
+  if (length < 0 || (length == 0 && total != 0)) {
     throw ValueError(cat("split expects split_size be positive, but got split_size=", length));
   }
-  const int64_t count = std::max<int64_t>(1, (size.hint() + length - 1) / length);
-  SymShape parts(static_cast<size_t>(count), SymInt(length));
-  parts.back() = size - SymInt((count - 1) * length);
+  if (length == 0) return {SymInt(0)};
+  SymShape parts;
+  for (int64_t at = 0; at < total; at += length) parts.emplace_back(std::min(length, total - at));
+  if (parts.empty()) parts.emplace_back(0);
   return parts;
 }
 
-SymShape split_parts(const Args& args, const SymInt& size) {
-  return equal_parts(size, args.integer(1));
-}
-
+// ceil(size / chunks) each; a dynamic size gives expressions as long as it fills all chunks.
 SymShape chunk_parts(const Args& args, const SymInt& size) {
   const int64_t chunks = args.integer(1);
-  if (chunks <= 0)
+  if (chunks <= 0) {
     throw ValueError(cat("chunk expects `chunks` to be greater than 0, got: ", chunks));
-  const int64_t length = (size.hint() + chunks - 1) / chunks;
-  if (length == 0) return SymShape(static_cast<size_t>(chunks), SymInt(0));
-  if (!size.is_constant() && size.hint() % chunks == 0) {
-    return SymShape(static_cast<size_t>(chunks), floordiv(size, chunks));
   }
-  return equal_parts(size, length);
+  const SymInt length = floordiv(size + SymInt(chunks - 1), chunks);
+  if (length.hint() == 0) return SymShape(static_cast<size_t>(chunks), SymInt(0));
+  const int64_t count = (size.hint() + length.hint() - 1) / length.hint();
+  if (count != chunks) size.constant();
+  SymShape parts(static_cast<size_t>(count), length);
+  parts.back() = size - SymInt(count - 1) * length;
+  return parts;
 }
 
 SymShape section_parts(const Args& args, const SymInt& size) {

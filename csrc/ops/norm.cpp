@@ -1,202 +1,16 @@
-// Normalisation over batches, layers, groups and instances.
+// Normalisation over layers, groups and instances; RMS norm.
 #include <cmath>
 
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "ops/support/facts.h"
-#include "ops/support/operands.h"
+#include "ops/support/moments.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
 namespace {
 
 using namespace ops;
-
-void check_channels(const Args& args, const TensorMeta& x, std::initializer_list<size_t> params) {
-  if (rank(x) < 2) {
-    throw ValueError(cat("Expected at least 2 input dimensions, but got shape ", text(x.sizes)));
-  }
-  for (const size_t i : params) {
-    if (args.is_none(i) || same_size(product(args.meta(i).sizes), x.sizes[1])) continue;
-    throw ValueError(cat(args.op().schema.args[i].name, " should contain ", x.sizes[1],
-                         " elements not ", product(args.meta(i).sizes)));
-  }
-}
-
-// One affine map per row of a [rows][length] matrix.
-template <typename T>
-struct Moments {
-  double mean = 0;
-  double variance = 0;  // biased
-
-  // Two passes over `count` runs of `length` elements, `step` apart.
-  static Moments of(const T* x, int64_t count, int64_t length, int64_t step) {
-    Moments m;
-    double sum = 0;
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t i = 0; i < length; ++i) sum += static_cast<double>(x[r * step + i]);
-    }
-    const auto n = static_cast<double>(count * length);
-    m.mean = sum / n;
-    double squares = 0;
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t i = 0; i < length; ++i) {
-        const double d = static_cast<double>(x[r * step + i]) - m.mean;
-        squares += d * d;
-      }
-    }
-    m.variance = squares / n;
-    return m;
-  }
-};
-
-template <typename T>
-Tensor dense_or_fill(const Args& args, size_t i, int64_t n, double fill) {
-  if (args.is_none(i)) return Tensor::full({n}, fill, DTypeOf<T>::value);
-  return dense<T>(args.tensor(i)).reshape({-1});
-}
-
-// --- batch norm --------------------------------------------------------------------------------
-
-// Where the statistics stand and what to do with them.
-struct BatchNorm {
-  size_t mean = 3, var = 4;
-  bool training = false;
-  double momentum = 0.1, eps = 1e-5;
-};
-
-void update_running(const Tensor& stat, int64_t channel, double value, double momentum) {
-  if (!stat.defined()) return;
-  Tensor one = stat.select(0, channel);
-  one.copy_(Tensor::scalar((1 - momentum) * one.item() + momentum * value, DType::Float64));
-}
-
-// y = x * scale + shift per channel; returns {y, batch mean, 1/std of the batch} (the last two
-// empty in eval mode).
-Value::List batch_norm(const Args& args, const BatchNorm& bn) {
-  const Tensor& input = args.tensor(0);
-  const int64_t n = input.size(0), c = input.size(1);
-  const int64_t plane = n * c == 0 ? 0 : input.numel() / (n * c);
-  const Tensor mean = bn.mean < args.size() ? args.optional_tensor(bn.mean) : Tensor();
-  const Tensor var = bn.mean < args.size() ? args.optional_tensor(bn.var) : Tensor();
-  return visit_float(input.dtype(), [&](auto tag) -> Value::List {
-    using T = decltype(tag);
-    const Tensor x = dense<T>(input);
-    const Tensor weight = dense_or_fill<T>(args, 1, c, 1), bias = dense_or_fill<T>(args, 2, c, 0);
-    Tensor y = Tensor::empty(input.sizes(), DTypeOf<T>::value);
-    const int64_t saved = bn.training ? c : 0;
-    Tensor saved_mean = Tensor::empty({saved}, DTypeOf<T>::value);
-    Tensor saved_invstd = Tensor::empty({saved}, DTypeOf<T>::value);
-    T* out = y.template mutable_data<T>();
-    const Tensor m = bn.training ? Tensor() : dense<T>(mean);
-    const Tensor v = bn.training ? Tensor() : dense<T>(var);
-    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t ch = begin; ch < end; ++ch) {
-        const T* in = x.data<T>() + ch * plane;
-        double mu = 0, variance = 0;
-        if (bn.training) {
-          const auto batch = Moments<T>::of(in, n, plane, c * plane);
-          mu = batch.mean;
-          variance = batch.variance;
-          const auto count = static_cast<double>(n * plane);
-          update_running(mean, ch, mu, bn.momentum);
-          update_running(var, ch, variance * count / (count - 1), bn.momentum);
-          saved_mean.mutable_data<T>()[ch] = static_cast<T>(mu);
-          saved_invstd.mutable_data<T>()[ch] = static_cast<T>(1 / std::sqrt(variance + bn.eps));
-        } else {
-          mu = static_cast<double>(m.data<T>()[ch]);
-          variance = static_cast<double>(v.data<T>()[ch]);
-        }
-        const T scale = static_cast<T>(1 / std::sqrt(static_cast<T>(variance) + T(bn.eps))) *
-                        weight.data<T>()[ch];
-        const T shift = bias.data<T>()[ch] - static_cast<T>(mu) * scale;
-        for (int64_t b = 0; b < n; ++b) {
-          const int64_t at = (b * c + ch) * plane;
-          for (int64_t i = 0; i < plane; ++i) out[at + i] = in[b * c * plane + i] * scale + shift;
-        }
-      }
-    });
-    return {y.to(input.dtype()), saved_mean, saved_invstd};
-  });
-}
-
-void check_statistics(const Args& args) {
-  if (!args.is_none(3) && !args.is_none(4)) return;
-  throw ValueError("Expected running_mean and running_var to be defined when training=False");
-}
-
-Value infer_triple(const TensorMeta& x, const SymInt& saved) {
-  const TensorMeta stat{
-      {saved}, x.dtype == DType::Float64 ? DType::Float64 : DType::Float32, x.device};
-  return Value::List{x, stat, stat};
-}
-
-void register_batch_norm(OpTable& t) {
-  OpDef& op = t.define("aten.batch_norm.default",
-                       "(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? "
-                       "running_var, bool training, float momentum, float eps, bool cudnn_enabled) "
-                       "-> Tensor");
-  op.infer = [](const Args& args) -> Value {
-    check_channels(args, args.meta(0), {1, 2, 3, 4});
-    if (!args.boolean(5)) check_statistics(args);
-    return args.meta(0);
-  };
-  op.reference = [](const Args& args) -> Value {
-    infer_output(args);
-    return batch_norm(args, {3, 4, args.boolean(5), args.number(6), args.number(7)})[0];
-  };
-  op.quant = own({0}, 1, 2);
-  OpDef& eval = t.define("aten._native_batch_norm_legit_no_training.default",
-                         "(Tensor input, Tensor? weight, Tensor? bias, Tensor running_mean, Tensor "
-                         "running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor)");
-  eval.infer = [](const Args& args) -> Value {
-    check_channels(args, args.meta(0), {1, 2, 3, 4});
-    return infer_triple(args.meta(0), 0);
-  };
-  eval.reference = [](const Args& args) -> Value {
-    infer_outputs(args);
-    return batch_norm(args, {3, 4, false, args.number(5), args.number(6)});
-  };
-  eval.quant = own({0}, 1, 2);
-}
-
-void register_native_batch_norm(OpTable& t) {
-  const InferFn infer = [](const Args& args) -> Value {
-    check_channels(args, args.meta(0), {1, 2, 3, 4});
-    if (!args.boolean(5)) check_statistics(args);
-    return infer_triple(args.meta(0), args.boolean(5) ? args.meta(0).sizes[1] : SymInt(0));
-  };
-  const KernelFn kernel = [](const Args& args) -> Value {
-    infer_outputs(args);
-    return batch_norm(args, {3, 4, args.boolean(5), args.number(6), args.number(7)});
-  };
-  const char* rest = "bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)";
-  OpDef& op = t.define("aten._native_batch_norm_legit.default",
-                       cat("(Tensor input, Tensor? weight, Tensor? bias, Tensor(a!) running_mean, "
-                           "Tensor(b!) running_var, ",
-                           rest));
-  op.infer = infer;
-  op.reference = kernel;
-  OpDef& native = t.define("aten.native_batch_norm.default",
-                           cat("(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
-                               "Tensor? running_var, ",
-                               rest));
-  native.infer = infer;
-  native.reference = kernel;
-  OpDef& free = t.define("aten._native_batch_norm_legit.no_stats",
-                         cat("(Tensor input, Tensor? weight, Tensor? bias, ", rest));
-  free.infer = [](const Args& args) -> Value {
-    check_channels(args, args.meta(0), {1, 2});
-    return infer_triple(args.meta(0), args.meta(0).sizes[1]);
-  };
-  free.reference = [](const Args& args) -> Value {
-    infer_outputs(args);
-    constexpr size_t kNone = SIZE_MAX;
-    return batch_norm(args, {kNone, kNone, true, args.number(4), args.number(5)});
-  };
-}
-
-// --- rows: layer, group, instance and RMS norm ---------------------------------------------------
 
 // Normalises `rows` runs of `length` elements. weight/bias are indexed by
 // (row % row_period) * (length / inner) + i / inner: per element (inner 1) or per channel.
@@ -410,7 +224,11 @@ void register_instance_norm(OpTable& t) {
   };
   op.reference = [](const Args& args) -> Value {
     infer_output(args);
-    if (!args.boolean(5)) return batch_norm(args, {3, 4, false, args.number(6), args.number(7)})[0];
+    if (!args.boolean(5)) {
+      return call("aten.batch_norm.default",
+                  {args.value(0), args.value(1), args.value(2), args.value(3), args.value(4), false,
+                   args.value(6), args.value(7), args.value(8)});
+    }
     const Tensor& x = args.tensor(0);
     return normalize_rows(args, 1, 2, group_rows(x, x.size(1), args.number(7)))[0];
   };
@@ -420,8 +238,6 @@ void register_instance_norm(OpTable& t) {
 }  // namespace
 
 void register_norm(OpTable& t) {
-  register_batch_norm(t);
-  register_native_batch_norm(t);
   register_layer_norm(t);
   register_rms_norm(t);
   register_group_norm(t);

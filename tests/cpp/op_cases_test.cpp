@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -220,20 +221,40 @@ Tensor with_gaps(const Tensor& t) {
   return out;
 }
 
-// Tensors as descriptions; the first dimension of the first tensor becomes dynamic on request.
-std::vector<Value> as_metas(std::vector<Value> args, bool dynamic) {
+// Tensors as descriptions; `change` may replace the first dimension (> 1) of the first tensor.
+std::vector<Value> as_metas(std::vector<Value> args,
+                            const std::function<SymInt(int64_t)>& change = nullptr) {
+  bool changed = change == nullptr;
   for (Value& v : args) {
     for_each_tensor(v, [&](Value& item) {
       const Tensor t = item.as<Tensor>();
       TensorMeta meta{to_sym(t.sizes()), t.dtype(), t.device()};
-      if (dynamic && !meta.sizes.empty() && t.size(0) > 1) {
-        meta.sizes[0] = SymInt::symbol("s0", t.size(0));
-        dynamic = false;
+      if (!changed && !meta.sizes.empty() && t.size(0) > 1) {
+        meta.sizes[0] = change(t.size(0));
+        changed = true;
       }
       item = meta;
     });
   }
   return args;
+}
+
+SymInt dynamic_size(int64_t size) { return SymInt::symbol("s0", size); }
+
+// Every SymInt replaced by its value for s0, as text for comparison.
+std::string evaluated(const Value& v, int64_t s0) {
+  if (v.is<TensorMeta>()) {
+    const auto& meta = v.as<TensorMeta>();
+    std::vector<std::string> sizes;
+    for (const SymInt& s : meta.sizes) sizes.push_back(std::to_string(s.evaluate({{"s0", s0}})));
+    return cat(dtype_name(meta.dtype), "[", join(sizes, ", "), "]");
+  }
+  if (v.is<Value::List>()) {
+    std::vector<std::string> parts;
+    for (const Value& item : v.list()) parts.push_back(evaluated(item, s0));
+    return "(" + join(parts, ", ") + ")";
+  }
+  return v.is_none() ? "None" : std::to_string(v.to_sym_int().evaluate({{"s0", s0}}));
 }
 
 template <typename Fn>
@@ -294,12 +315,36 @@ TEST_P(OpCases, StridesDoNotMatter) {
 TEST_P(OpCases, InferenceAgrees) {
   each([](const Case& c) {
     if (c.source.contains("error")) return;
-    std::vector<Value> metas = as_metas(c.args(), false);
+    std::vector<Value> metas = as_metas(c.args());
     expect_meta(c.op->infer(Args(*c.op, metas)), c.source.at("expected"));
     if (!c.flag("symbolic")) return;
     SCOPED_TRACE("with a dynamic first dimension");
-    metas = as_metas(c.args(), true);
+    metas = as_metas(c.args(), dynamic_size);
     expect_meta(c.op->infer(Args(*c.op, metas)), c.source.at("expected"));
+  });
+}
+
+// The expressions inferred for a dynamic size hold for other sizes, where the other arguments allow
+// them (an operand tied to the first size does not).
+TEST_P(OpCases, DynamicSizesHoldForOtherSizes) {
+  each([](const Case& c) {
+    if (c.source.contains("error") || !c.flag("symbolic")) return;
+    const std::vector<Value> dynamic = as_metas(c.args(), dynamic_size);
+    const Value formula = c.op->infer(Args(*c.op, dynamic));
+    for (const int64_t factor : {1, 3}) {
+      int64_t size = 0;
+      const std::vector<Value> other = as_metas(c.args(), [&](int64_t s) {
+        size = s * factor + 2;
+        return SymInt(size);
+      });
+      Value expected;
+      try {
+        expected = c.op->infer(Args(*c.op, other));
+      } catch (const Error&) {
+        continue;
+      }
+      EXPECT_EQ(evaluated(formula, size), evaluated(expected, size)) << "for s0 = " << size;
+    }
   });
 }
 

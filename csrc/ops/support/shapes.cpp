@@ -1,6 +1,7 @@
 #include "ops/support/shapes.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/strings.h"
 #include "pt2q/error.h"
@@ -174,6 +175,9 @@ SymInt slice_length(const SymInt& size, const Value& start, const Value& end, in
     SymInt b = v.to_sym_int();
     if (b.hint() < 0) b = b + size;
     if (b.hint() <= 0) return SymInt(0);
+    if (b.hint() == std::numeric_limits<int64_t>::max()) return size;
+    // A dynamic size may become smaller or larger than the bound.
+    if (!size.is_constant()) return min(b, size);
     return b.hint() >= size.hint() ? size : b;
   };
   const SymInt first = bound(start, SymInt(0));
