@@ -18,5 +18,6 @@ void bind_node(py::module_& m);
 void bind_meta(py::module_& m);
 void bind_graph_module(py::module_& m);
 void bind_trace(py::module_& m);
+void bind_runtime(py::module_& m);
 
 }  // namespace pt2q::python

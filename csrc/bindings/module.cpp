@@ -17,4 +17,5 @@ PYBIND11_MODULE(_core, m) {
   bind_graph_module(m);
   bind_ops(m);
   bind_trace(m);
+  bind_runtime(m);
 }

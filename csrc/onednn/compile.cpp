@@ -47,7 +47,7 @@ std::string fixed(double v, int digits) {
 
 }  // namespace
 
-CompiledModel::CompiledModel(std::unique_ptr<GraphModule> lowered, std::vector<PassReport> passes)
+CompiledModel::CompiledModel(std::shared_ptr<GraphModule> lowered, std::vector<PassReport> passes)
     : module_(std::move(lowered)), passes_(std::move(passes)) {}
 
 std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {

@@ -55,12 +55,13 @@ struct PassReport {
 // A lowered model. Calls may come from several threads at once.
 class CompiledModel {
  public:
-  explicit CompiledModel(std::unique_ptr<GraphModule> lowered, std::vector<PassReport> passes);
+  explicit CompiledModel(std::shared_ptr<GraphModule> lowered, std::vector<PassReport> passes);
 
   Value operator()(const std::vector<Value>& inputs) { return run(*module_, inputs); }
 
   // The lowered graph; editing it drops the plans.
   GraphModule& module() { return *module_; }
+  const std::shared_ptr<GraphModule>& shared_module() const { return module_; }
   const std::vector<PassReport>& passes() const { return passes_; }
 
   // Every step that runs for these inputs, in order.
@@ -82,7 +83,7 @@ class CompiledModel {
   std::vector<Value> example_inputs() const;
   std::string explain_steps(const std::vector<StepReport>& steps) const;
 
-  std::unique_ptr<GraphModule> module_;
+  std::shared_ptr<GraphModule> module_;
   std::vector<PassReport> passes_;
 };
 
