@@ -82,10 +82,10 @@ void bind_runtime(py::module_& m) {
       m, "CompiledGraph",
       "A lowered model. Calls give the same bits for any number of threads and any batch split of "
       "int8 layers, and may come from several threads at once.")
-      .def("__call__", [](const Handle& self, const py::args& args,
-                          const py::kwargs& kwargs) {
-        return call_model(self->shared_module(), args, kwargs);
-      })
+      .def("__call__",
+           [](const Handle& self, const py::args& args, const py::kwargs& kwargs) {
+             return call_model(self->shared_module(), args, kwargs);
+           })
       .def_property_readonly(
           "graph_module", [](const Handle& self) { return self->shared_module(); },
           "The lowered graph as a GraphModule.")

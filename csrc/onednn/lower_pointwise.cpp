@@ -1,4 +1,4 @@
-// Pooling between dequantize and quantize works on integers.
+// Pooling, add, mul and concatenation between dequantize and quantize work on integers.
 #include "base/strings.h"
 #include "onednn/lower.h"
 
@@ -65,13 +65,77 @@ bool fuse_pool(GraphModule& module, Node* n) {
   return true;
 }
 
+// relu between `n` and what follows it.
+Node* skip_relu(Node* n, bool* relu) {
+  *relu = n->users().size() == 1 && n->users()[0]->is_call("aten.relu.default");
+  return *relu ? n->users()[0] : n;
+}
+
+// add and mul of two quantized tensors of one shape, with relu, when a quantize follows: in float
+// nothing would be gained.
+bool fuse_binary(GraphModule& module, Node* n) {
+  const bool add = n->is_call("aten.add.Tensor");
+  if (!add && !n->is_call("aten.mul.Tensor")) return false;
+  if (add && n->arg(2) != Value(1)) return false;
+  const auto a = read_dequantize(module, n->arg_node(0));
+  const auto b = read_dequantize(module, n->arg_node(1));
+  if (!a || !b) return false;
+  const auto x = shape_of(n->arg_node(0)), y = shape_of(n->arg_node(1));
+  if (!x || !y || *x != *y) return false;
+  bool relu = false;
+  Node* last = nullptr;
+  const auto out = only_quantize(module, skip_relu(n, &relu), &last);
+  if (!out) return false;
+  std::map<std::string, Value> kwargs{{"relu", relu}};
+  set_output(&kwargs, out);
+  replace(module.graph(), n, last, add ? "pt2q.qadd.default" : "pt2q.qmul.default",
+          {a->input, a->scale, a->zero_point, b->input, b->scale, b->zero_point}, kwargs);
+  return true;
+}
+
+bool fuse_cat(GraphModule& module, Node* n) {
+  if (!n->is_call("aten.cat.default") || !n->arg(0).is<Value::List>()) return false;
+  Value::List tensors, scales, zero_points;
+  for (const Value& item : n->arg(0).list()) {
+    const auto q = item.is<Node*>() ? read_dequantize(module, item.as<Node*>()) : std::nullopt;
+    if (!q || !shape_of(item.as<Node*>())) return false;
+    tensors.push_back(q->input);
+    scales.push_back(q->scale);
+    zero_points.push_back(q->zero_point);
+  }
+  Node* last = nullptr;
+  const auto out = only_quantize(module, n, &last);
+  if (!out || tensors.empty()) return false;
+  std::map<std::string, Value> kwargs;
+  set_output(&kwargs, out);
+  replace(module.graph(), n, last, "pt2q.qcat.default",
+          {Value(std::move(tensors)), n->arg(1), Value(std::move(scales)),
+           Value(std::move(zero_points))},
+          kwargs);
+  return true;
+}
+
+// quantize(dequantize(x)) with other parameters.
+bool fuse_requantize(GraphModule& module, Node* n) {
+  const auto to = read_quantize(module, n);
+  if (!to) return false;
+  const auto from = read_dequantize(module, to->input);
+  if (!from) return false;
+  std::map<std::string, Value> kwargs;
+  set_output(&kwargs, to);
+  replace(module.graph(), n, n, "pt2q.requantize.default",
+          {from->input, from->scale, from->zero_point}, kwargs);
+  return true;
+}
+
 }  // namespace
 
 bool fuse_int8_pointwise(GraphModule& module) {
   bool changed = false;
   for (Node* n : module.graph().nodes()) {
     if (n->opcode() != OpCode::CallFunction || n->users().empty()) continue;
-    changed = fuse_pool(module, n) || changed;
+    changed = fuse_pool(module, n) || fuse_binary(module, n) || fuse_cat(module, n) ||
+              fuse_requantize(module, n) || changed;
   }
   return module.graph().eliminate_dead_code() || changed;
 }

@@ -457,8 +457,10 @@ void PlanBuilder::finish() {
 
 // --- for step makers -----------------------------------------------------------------------------
 
-int PlanBuilder::tensor_arg(const Node& node, size_t i) const {
-  const Bound b = bound_of(node.arg(i));
+int PlanBuilder::tensor_arg(const Node& node, size_t i) const { return value_of(node.arg(i)); }
+
+int PlanBuilder::value_of(const Value& item) const {
+  const Bound b = bound_of(item);
   return b.kind == Bound::Kind::Tensor && value(b.value).known ? b.value : -1;
 }
 

@@ -24,6 +24,8 @@ class PlanBuilder {
   const PlanValue& value(int id) const { return plan_->values[static_cast<size_t>(id)]; }
   // Value id of a tensor argument; -1 when it is None, no tensor, or of unknown shape.
   int tensor_arg(const Node& node, size_t i) const;
+  // The same for an item of a list argument.
+  int value_of(const Value& item) const;
   // The argument with all graph integers evaluated; tensors appear as TensorMeta.
   Value plain_arg(const Node& node, size_t i) const;
   // Shape and dtype of the (single tensor) result.

@@ -9,7 +9,10 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_matmul_steps(*m);
     add_pool_steps(*m);
     add_pointwise_steps(*m);
+    add_norm_steps(*m);
+    add_qdq_steps(*m);
     add_lowered_steps(*m);
+    add_qbinary_steps(*m);
     return m;
   }();
   return *makers;

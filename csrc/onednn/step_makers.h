@@ -14,6 +14,9 @@ void add_conv_steps(StepMakerMap& makers);
 void add_matmul_steps(StepMakerMap& makers);
 void add_pool_steps(StepMakerMap& makers);
 void add_pointwise_steps(StepMakerMap& makers);
+void add_norm_steps(StepMakerMap& makers);
+void add_qdq_steps(StepMakerMap& makers);
 void add_lowered_steps(StepMakerMap& makers);
+void add_qbinary_steps(StepMakerMap& makers);
 
 }  // namespace pt2q

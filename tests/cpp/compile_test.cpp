@@ -156,6 +156,42 @@ TEST(Compile, DepthwiseGroupedAndDilatedConvolutions) {
   }
 }
 
+TEST(Compile, AddMulAndCatOfQuantizedTensorsAreInteger) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 6, 5, 5});
+  Node* y = b.max_pool(x, 3, 1, 1);
+  Node* sum = b.relu(b.add(y, x));
+  Node* product = b.op("aten.mul.Tensor", {sum, y});
+  Node* joined = b.op("aten.cat.default", {Value(Value::List{sum, product, x}), 1});
+  Node* flat = b.flatten(b.global_pool(joined));
+  auto m = b.finish(Value::List{b.linear(flat, 18, 4)});
+  const Tensor in = random_tensor({2, 6, 5, 5}, 3);
+  auto c = compile(*quantize_graph(*m, in));
+  EXPECT_EQ(count(c->module(), "pt2q.qadd.default"), 1U);
+  EXPECT_EQ(count(c->module(), "pt2q.qmul.default"), 1U);
+  EXPECT_EQ(count(c->module(), "pt2q.qcat.default"), 1U);
+  EXPECT_EQ(count(c->module(), "quantized_decomposed.dequantize_per_tensor.default"), 0U)
+      << c->module().graph().to_string();
+  EXPECT_TRUE(same_bits(first((*c)({in})), first(run_reference(c->module(), {in}))));
+  for (const StepReport& s : c->steps({in})) EXPECT_NE(s.kernel, "reference") << s.node;
+  EXPECT_LT(max_difference(first((*c)({in})), first(run_reference(*m, {in}))), 0.1);
+}
+
+TEST(Compile, LinearFormsAndConv1d) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 3, 8});
+  Node* w = b.parameter(random_tensor({5, 3, 3}, 21));
+  Node* y = b.op("aten.conv1d.default", {x, w, Value(), std::vector<int64_t>{1}});
+  Node* z = b.linear(b.relu(y), 6, 7, false);
+  auto m = b.finish(Value::List{z});
+  const Tensor in = random_tensor({2, 3, 8}, 3);
+  auto c = compile(*quantize_graph(*m, in));
+  EXPECT_EQ(count(c->module(), "pt2q.qconv.default"), 1U);
+  EXPECT_EQ(count(c->module(), "pt2q.qlinear.default"), 1U);
+  EXPECT_TRUE(same_bits(first((*c)({in})), first(run_reference(c->module(), {in}))));
+  EXPECT_LT(max_difference(first((*c)({in})), first(run_reference(*m, {in}))), 0.1);
+}
+
 TEST(Compile, LoweredGraphIsReadable) {
   NetBuilder b;
   Node* x = b.input("x", {1, 4, 6, 6});

@@ -170,7 +170,7 @@ std::unique_ptr<GraphModule> quantize_graph(const GraphModule& model, const Valu
     const bool feeds_relu = n->users().size() == 1 && is_activation(n->users()[0]);
     const bool feeds_add = n->users().size() == 1 && n->users()[0]->is_call("aten.add.Tensor") &&
                            n->users()[0]->arg_node(0) == n;
-    const bool inner = n->is_call("aten.conv2d.default") && (feeds_relu || feeds_add);
+    const bool inner = compute && (feeds_relu || feeds_add);
     const bool output = n->users().size() == 1 && n->users()[0]->opcode() == OpCode::Output;
     const bool shape_only = n->is_call("aten.flatten.using_ints");
     const bool add_then_relu = n->is_call("aten.add.Tensor") && feeds_relu;

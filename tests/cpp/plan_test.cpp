@@ -97,6 +97,30 @@ TEST(Plan, EmptyBatchGivesEmptyOutputs) {
   EXPECT_EQ(first(run(*m, {Tensor::zeros({0, 3, 16, 16})})).sizes(), (Shape{0, 1000}));
 }
 
+TEST(Plan, TransformerBlockRunsWithoutReferenceKernels) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 5, 16});
+  const auto heads = [&](Node* t) {
+    Node* v = b.op("aten.view.default", {t, std::vector<int64_t>{2, 5, 4, 4}});
+    return b.op("aten.transpose.int", {v, 1, 2});
+  };
+  Node* norm = b.op("aten.layer_norm.default",
+                    {x, std::vector<int64_t>{16}, b.parameter(random_tensor({16}, 31)),
+                     b.parameter(random_tensor({16}, 32))});
+  Node* q = heads(b.linear(norm, 16, 16));
+  Node* k = heads(b.linear(norm, 16, 16));
+  Node* v = heads(b.linear(norm, 16, 16));
+  Node* scores = b.op("aten.matmul.default", {q, b.op("aten.transpose.int", {k, 2, 3})});
+  Node* weights = b.op("aten.softmax.int", {b.op("aten.mul.Scalar", {scores, 0.5}), -1});
+  Node* mixed = b.op("aten.transpose.int", {b.op("aten.matmul.default", {weights, v}), 1, 2});
+  Node* joined = b.op("aten.reshape.default", {mixed, std::vector<int64_t>{2, 5, 16}});
+  Node* out = b.add(b.linear(joined, 16, 16), x);
+  auto m = b.finish(b.op("aten.gelu.default", {b.op("aten.sub.Tensor", {out, x})}));
+  const Tensor in = random_tensor({2, 5, 16}, 30);
+  EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
+  EXPECT_FALSE(uses_reference(*m, {in}));
+}
+
 TEST(Plan, WrongInputsAreNamed) {
   auto m = make_resnet(2, {1}, false, true, 16, 8);
   const auto message = [&](const std::vector<Value>& inputs) -> std::string {

@@ -1,0 +1,120 @@
+// float32 softmax, layer norm and batch norm.
+#include "base/strings.h"
+#include "kernels/elementwise.h"
+#include "onednn/dnnl_step.h"
+#include "onednn/float_ops.h"
+#include "onednn/kernel_step.h"
+#include "onednn/step_makers.h"
+
+namespace pt2q {
+namespace {
+
+bool is_float32(const PlanBuilder& b, int id) {
+  return id >= 0 && b.value(id).dtype == DType::Float32;
+}
+
+// Over the last dimension; other dimensions run the reference kernel.
+bool make_softmax(PlanBuilder& builder, const Node& node, std::string*) {
+  int x = builder.tensor_arg(node, 0);
+  if (!is_float32(builder, x) || builder.result_meta(node).dtype != DType::Float32) return false;
+  const Shape sizes = builder.value(x).sizes;
+  const auto rank = static_cast<int64_t>(sizes.size());
+  if (rank == 0 || wrap_dim(builder.plain_arg(node, 1).to_int(), rank) != rank - 1) return false;
+  x = builder.as_contiguous(x);
+  const int out = builder.new_value(sizes, contiguous_strides(sizes), DType::Float32);
+  const int64_t n = sizes.back(), rows = numel_of(sizes) / n;
+  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    softmax_rows(ctx.data<const float>(x), rows, n, ctx.data<float>(out));
+  });
+  step->in_place_input = x;
+  step->info = builder.describe(node, "pt2q softmax", out);
+  builder.add(std::move(step), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+// layer_norm(input, normalized_shape, weight?, bias?, eps, cudnn).
+bool make_layer_norm(PlanBuilder& builder, const Node& node, std::string*) {
+  int x = builder.tensor_arg(node, 0);
+  if (!is_float32(builder, x)) return false;
+  const Shape sizes = builder.value(x).sizes;
+  const int64_t n = numel_of(builder.plain_arg(node, 1).to_ints());
+  std::vector<int> inputs{builder.as_contiguous(x)};
+  int parameters[2] = {-1, -1};
+  for (size_t i = 0; i < 2; ++i) {
+    if (builder.plain_arg(node, 2 + i).is_none()) continue;
+    const int p = builder.tensor_arg(node, 2 + i);
+    if (!is_float32(builder, p)) return false;
+    parameters[i] = builder.as_contiguous(p);
+    inputs.push_back(parameters[i]);
+  }
+  x = inputs[0];
+  const int weight = parameters[0], bias = parameters[1];
+  const auto eps = static_cast<float>(builder.plain_arg(node, 4).to_double());
+  const int out = builder.new_value(sizes, contiguous_strides(sizes), DType::Float32);
+  const int64_t rows = numel_of(sizes) / n;
+  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    const auto parameter = [&](int id) { return id < 0 ? nullptr : ctx.data<const float>(id); };
+    layer_norm_rows(ctx.data<const float>(x), rows, n, parameter(weight), parameter(bias), eps,
+                    ctx.data<float>(out));
+  });
+  step->in_place_input = x;
+  step->info = builder.describe(node, "pt2q layer_norm", out);
+  builder.add(std::move(step), inputs, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+// batch_norm(input, weight?, bias?, mean, var, training, momentum, eps, cudnn): evaluation mode.
+bool make_batch_norm(PlanBuilder& builder, const Node& node, std::string* why) {
+  int x = builder.tensor_arg(node, 0);
+  if (!is_float32(builder, x) || builder.plain_arg(node, 5).to_bool()) return false;
+  const Shape sizes = builder.value(x).sizes;
+  if (sizes.size() < 2) return false;
+  const Tensor mean = builder.constant(builder.tensor_arg(node, 3));
+  const Tensor variance = builder.constant(builder.tensor_arg(node, 4));
+  if (!mean.defined() || !variance.defined()) {
+    *why = "statistics are not constant";
+    return false;
+  }
+  const auto parameter = [&](size_t i, double missing) {
+    const Tensor t = builder.constant(builder.tensor_arg(node, i));
+    return t.defined() ? t : Tensor::full({sizes[1]}, missing);
+  };
+  const Tensor scale = parameter(1, 1.0), shift = parameter(2, 0.0);
+  const Shape strides = sizes.size() > 2 ? channels_last_of(sizes) : contiguous_strides(sizes);
+  const auto desc = onednn::desc_of(sizes, strides, DType::Float32);
+  const auto primitive =
+      onednn::make_batch_norm(desc, static_cast<float>(builder.plain_arg(node, 7).to_double()));
+  if (!primitive) return false;
+  x = builder.as_layout(x, strides);
+  const int out = builder.new_value(sizes, strides, DType::Float32);
+  auto step = std::make_unique<DnnlStep>(primitive);
+  step->bind(DNNL_ARG_SRC, desc, x);
+  step->bind(DNNL_ARG_DST, desc, out);
+  const auto vector = onednn::desc_of({sizes[1]}, {1}, DType::Float32);
+  const auto keep = [&](int arg, const Tensor& t) {
+    const Tensor plain = t.to(DType::Float32).contiguous();
+    step->bind_constant(arg, onednn::pack(vector, plain.raw_data(), vector));
+  };
+  keep(DNNL_ARG_MEAN, mean);
+  keep(DNNL_ARG_VARIANCE, variance);
+  keep(DNNL_ARG_SCALE, scale);
+  keep(DNNL_ARG_SHIFT, shift);
+  step->in_place_input = x;
+  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  add_dnnl_step(builder, std::move(step), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+}  // namespace
+
+void add_norm_steps(StepMakerMap& makers) {
+  makers["aten.softmax.int"] = make_softmax;
+  makers["aten._softmax.default"] = make_softmax;
+  makers["aten.layer_norm.default"] = make_layer_norm;
+  makers["aten.batch_norm.default"] = make_batch_norm;
+}
+
+}  // namespace pt2q

@@ -1,0 +1,94 @@
+// Per-tensor quantize and dequantize; 4-D tensors become channels last on the way.
+#include "base/strings.h"
+#include "kernels/layout.h"
+#include "kernels/quantize.h"
+#include "onednn/kernel_step.h"
+#include "onednn/step_makers.h"
+
+namespace pt2q {
+namespace {
+
+bool is_float32(const PlanBuilder& b, int id) {
+  return id >= 0 && b.value(id).dtype == DType::Float32;
+}
+
+QuantParams params_of(const PlanBuilder& b, const Node& n) {
+  QuantParams p;
+  p.scale = b.plain_arg(n, 1).to_double();
+  p.zero_point = static_cast<int32_t>(b.plain_arg(n, 2).to_int());
+  p.quant_min = static_cast<int32_t>(b.plain_arg(n, 3).to_int());
+  p.quant_max = static_cast<int32_t>(b.plain_arg(n, 4).to_int());
+  return p;
+}
+
+ImageShape image_of(const Shape& sizes) {
+  ImageShape s{sizes[0], sizes[1], 1};
+  for (size_t d = 2; d < sizes.size(); ++d) s.pixels *= sizes[d];
+  return s;
+}
+
+template <typename Q>
+void run_quantize(RunContext& ctx, int x, int out, const QuantParams& params, bool to_nhwc) {
+  const PlanValue& v = ctx.value(x);
+  if (to_nhwc) {
+    quantize_nchw_to_nhwc(ctx.data<const float>(x), image_of(v.sizes), params, ctx.data<Q>(out));
+  } else {
+    quantize(ctx.data<const float>(x), numel_of(v.sizes), params, ctx.data<Q>(out));
+  }
+}
+
+bool make_quantize(PlanBuilder& builder, const Node& node, std::string*) {
+  int x = builder.tensor_arg(node, 0);
+  const DType dtype = builder.result_meta(node).dtype;
+  if (!is_float32(builder, x) || (dtype != DType::UInt8 && dtype != DType::Int8)) return false;
+  const QuantParams params = params_of(builder, node);
+  x = builder.as_dense(x);
+  const PlanValue v = builder.value(x);
+  // 4-D tensors become channels last on the way.
+  const bool to_nhwc = v.sizes.size() == 4 &&
+                       same_layout(v.sizes, v.strides, contiguous_strides(v.sizes)) &&
+                       !same_layout(v.sizes, v.strides, channels_last_strides(v.sizes));
+  const int out =
+      builder.new_value(v.sizes, to_nhwc ? channels_last_strides(v.sizes) : v.strides, dtype);
+  const bool u8 = dtype == DType::UInt8;
+  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    u8 ? run_quantize<uint8_t>(ctx, x, out, params, to_nhwc)
+       : run_quantize<int8_t>(ctx, x, out, params, to_nhwc);
+  });
+  step->info = builder.describe(node, to_nhwc ? "pt2q quantize nchw->nhwc" : "pt2q quantize", out);
+  builder.add(std::move(step), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+bool make_dequantize(PlanBuilder& builder, const Node& node, std::string*) {
+  int x = builder.tensor_arg(node, 0);
+  if (x < 0 || builder.result_meta(node).dtype != DType::Float32) return false;
+  const DType dtype = builder.value(x).dtype;
+  if (dtype != DType::UInt8 && dtype != DType::Int8) return false;
+  if (builder.plain_arg(node, 5).is<DType>() && builder.plain_arg(node, 5).as<DType>() != dtype)
+    return false;
+  const QuantParams params = params_of(builder, node);
+  x = builder.as_dense(x);
+  const PlanValue v = builder.value(x);
+  const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
+  const int64_t n = numel_of(v.sizes);
+  const bool u8 = dtype == DType::UInt8;
+  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    u8 ? dequantize(ctx.data<const uint8_t>(x), n, params, ctx.data<float>(out))
+       : dequantize(ctx.data<const int8_t>(x), n, params, ctx.data<float>(out));
+  });
+  step->info = builder.describe(node, "pt2q dequantize", out);
+  builder.add(std::move(step), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
+}  // namespace
+
+void add_qdq_steps(StepMakerMap& makers) {
+  makers["quantized_decomposed.quantize_per_tensor.default"] = make_quantize;
+  makers["quantized_decomposed.dequantize_per_tensor.default"] = make_dequantize;
+}
+
+}  // namespace pt2q

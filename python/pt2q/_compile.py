@@ -1,0 +1,212 @@
+"""``pt2q.compile``: lowering of captured, converted and plain models."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pt2q import _core
+
+_DEFAULT_BACKENDS = ("inductor", "onednn", "pt2q", "ipex")
+
+
+class CompiledModel:
+    """A model with fast kernels behind the same call.
+
+    Made by :func:`compile`. A graph (what ``export``, ``convert_pt2e`` or ``load`` return) is lowered
+    at once; a module or function is captured at its first call for every new combination of input
+    shapes and dtypes. NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
+    """
+
+    def __init__(self, model: Any, options: dict[str, Any]) -> None:
+        self._orig_mod = model
+        self._options = options
+        self._lock = threading.Lock()
+        self._by_signature: dict[Any, Any] = {}
+        self._latest: Any = None
+        if isinstance(model, _core.GraphModule):
+            self._latest = _core._compile(model, **options)
+        elif callable(model):
+            functools.update_wrapper(self, model, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._compiled_for(args, kwargs)(*args, **kwargs)
+
+    def _compiled_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if isinstance(self._orig_mod, _core.GraphModule):
+            return self._latest
+        key = (getattr(self._orig_mod, "training", False), _signature(args), _signature(kwargs))
+        found = self._by_signature.get(key)
+        if found is None:
+            with self._lock:
+                found = self._by_signature.get(key)
+                if found is None:
+                    found = _core._compile(_capture(self._orig_mod, args, kwargs), **self._options)
+                    self._by_signature[key] = found
+        self._latest = found
+        return found
+
+    def _lowered(self, args: tuple[Any, ...] = ()) -> Any:
+        if args:
+            return self._compiled_for(args, {})
+        if self._latest is None:
+            raise _core.RuntimeError(
+                "the model has not been captured yet: call it once, or pass example inputs"
+            )
+        return self._latest
+
+    @property
+    def graph_module(self) -> Any:
+        """The lowered graph as a GraphModule."""
+        return self._lowered().graph_module
+
+    @property
+    def graph(self) -> Any:
+        """The lowered graph: operators ``pt2q.*`` and ``onednn.*`` are fused ones."""
+        return self._lowered().graph
+
+    @property
+    def passes(self) -> list[tuple[str, float, bool]]:
+        """(name, seconds, changed) of every pass that ran."""
+        return self._lowered().passes
+
+    def explain(self, *inputs: Any) -> str:
+        """Text: kernel, dtype and layout of every step, and why a layer with quantized operands runs
+        in float. Without inputs: for the shapes of the capture."""
+        return self._lowered(inputs).explain(*inputs)
+
+    def print_tabular(self) -> str:
+        """Prints, and returns, the lowered graph as a table."""
+        text = self._lowered().print_tabular()
+        print(text)
+        return text
+
+    def graph_for(self, *inputs: Any) -> str:
+        """Text: the lowered graph and the steps that run for these inputs."""
+        return self._lowered(inputs).graph_for(*inputs)
+
+    def profile(self, *inputs: Any, repeats: int = 10) -> str:
+        """Text: mean time of every step in microseconds, its share and GOP/s."""
+        return self._lowered(inputs).profile(*inputs, repeats=repeats)
+
+    def steps(self, *inputs: Any, repeats: int = 0) -> list[dict[str, Any]]:
+        """The facts of ``explain`` as dicts; with mean ``seconds`` when ``repeats`` > 0."""
+        return self._lowered(inputs).steps(*inputs, repeats=repeats)
+
+    def refused(self) -> list[dict[str, Any]]:
+        """Layers with quantized operands that run in float; ``note`` says why."""
+        return self._lowered().refused()
+
+    def eval(self) -> CompiledModel:
+        if hasattr(self._orig_mod, "eval"):
+            self._orig_mod.eval()
+        return self
+
+    def train(self, mode: bool = True) -> CompiledModel:
+        if hasattr(self._orig_mod, "train"):
+            self._orig_mod.train(mode)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_orig_mod" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self._orig_mod, name)
+
+    def __repr__(self) -> str:
+        return f"CompiledModel({self._orig_mod!r})"
+
+
+def _signature(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((k, _signature(v)) for k, v in sorted(value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(_signature(v) for v in value)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return (tuple(value.shape), str(value.dtype))
+    return value
+
+
+def _capture(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    import pt2q
+    from pt2q import export
+
+    if not isinstance(model, pt2q.nn.Module):
+        model = _FunctionModule.wrap(model)
+    return export.export(model, args, kwargs).module()
+
+
+class _FunctionModule:
+    """Makes a module of a function, so that it can be exported."""
+
+    @staticmethod
+    def wrap(function: Callable[..., Any]) -> Any:
+        import pt2q
+
+        class FunctionModule(pt2q.nn.Module):
+            def forward(self, *args: Any, **kwargs: Any) -> Any:
+                return function(*args, **kwargs)
+
+        return FunctionModule().eval()
+
+
+def compile(
+    model: Any = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
+    disable: bool = False,
+    strict: bool = False,
+    disabled_passes: Iterable[str] = (),
+    dump_dir: str = "",
+) -> Any:
+    """Lowers a model to fused kernels: int8 where its quantize/dequantize operators allow, float32
+    elsewhere. Takes the place of ``torch.compile``, whose keyword arguments are accepted.
+
+    Args:
+        model: a graph module (captured, or converted by ``convert_pt2e``), an ``nn.Module``, or a
+            function of tensors. Without it, returns a decorator.
+        fullgraph, dynamic, mode, options: of ``torch.compile``; accepted, without effect: capture is
+            always whole, and nothing needs tuning.
+        backend: ``"inductor"`` and other known names mean this compiler; a callable is called with
+            (graph module, example inputs) as in PyTorch when the model is a graph.
+        disable: return the model itself.
+        strict: raise when a layer with quantized operands would run in float.
+        disabled_passes: passes to leave out, by name (see ``CompiledModel.passes``).
+        dump_dir: directory for the graph after each pass.
+
+    Returns:
+        A :class:`CompiledModel`.
+
+    Raises:
+        ValueError: the model is prepared but not converted.
+        RuntimeError: ``strict``, and a quantized layer has no int8 kernel.
+    """
+    if model is None:
+        return functools.partial(
+            compile,
+            fullgraph=fullgraph,
+            dynamic=dynamic,
+            backend=backend,
+            mode=mode,
+            options=options,
+            disable=disable,
+            strict=strict,
+            disabled_passes=disabled_passes,
+            dump_dir=dump_dir,
+        )
+    if disable:
+        return model
+    if isinstance(backend, str) and backend not in _DEFAULT_BACKENDS:
+        known = ", ".join(_DEFAULT_BACKENDS)
+        raise _core.ValueError(f"unknown backend {backend!r}: expected one of {known}")
+    if not callable(model):
+        raise _core.TypeError(f"compile expects a model or a function, got {type(model).__name__}")
+    return CompiledModel(
+        model,
+        {"strict": strict, "disabled_passes": set(disabled_passes), "dump_dir": str(dump_dir)},
+    )
