@@ -82,9 +82,7 @@ void bind_dtype_class(py::module_& m) {
       .def("__hash__", [](const PyDType& d) { return 7919 + static_cast<int>(d.value); })
       .def("__copy__", [](const py::object& self) { return self; })
       .def("__deepcopy__", [](const py::object& self, const py::object&) { return self; })
-      .def("__reduce__", [m](const PyDType& d) {
-        return py::make_tuple(m.attr("_dtype"), py::make_tuple(dtype_name(d.value)));
-      });
+      .def("__reduce__", [](const PyDType& d) { return std::string(dtype_name(d.value)); });
   for (size_t i = 0; i < kDTypes; ++i) {
     py::object object = py::cast(PyDType{static_cast<DType>(i)});
     m.attr(dtype_name(static_cast<DType>(i))) = object;

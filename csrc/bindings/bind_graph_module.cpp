@@ -189,6 +189,25 @@ py::object deep_copy(const py::object& self, const py::object& memo) {
   return out;
 }
 
+// The same tensors and observers under a graph of its own.
+Handle shallow_copy(const GraphModule& model) {
+  auto copy = std::make_shared<GraphModule>();
+  std::unordered_map<const Node*, Node*> mapping;
+  for (const Node* n : model.graph().nodes()) mapping[n] = copy->graph().copy_node(*n, mapping);
+  for (const std::string& name : model.attr_names()) {
+    copy->set_attr(name, model.attr(name).tensor, model.attr(name).kind);
+  }
+  for (const auto& [name, module] : model.modules()) copy->set_module(name, module);
+  copy->exported = model.exported;
+  copy->training = model.training;
+  copy->prepared = model.prepared;
+  copy->input_names = model.input_names;
+  for (const auto& [key, value] : model.extras) {
+    if (key == "call_spec" || starts_with(key, "python.")) copy->extras[key] = value;
+  }
+  return copy;
+}
+
 void set_call_spec(GraphModule& model, const py::object& in_spec, const py::object& out_spec,
                    bool flat_inputs, bool single_output) {
   CallSpec spec;
@@ -321,6 +340,7 @@ void bind_graph_module(py::module_& m) {
       .def("_set_call_spec", &set_call_spec, py::arg("in_spec"), py::arg("out_spec"),
            py::arg("flat_inputs"), py::arg("single_output"))
       .def("_call_spec", &call_spec)
+      .def("_shallow_copy", &shallow_copy)
       .def("_extra", &extra, py::arg("key"))
       .def(
           "_set_extra",

@@ -176,8 +176,9 @@ void bind_overload(py::module_& m) {
       .def("__hash__", [](const OpDef& op) { return py::hash(py::str(op.name)); })
       .def("__copy__", [](const py::object& self) { return self; })
       .def("__deepcopy__", [](const py::object& self, const py::object&) { return self; })
-      .def("__reduce__", [m](const OpDef& op) {
-        return py::make_tuple(m.attr("get_op"), py::make_tuple(op.name));
+      .def("__reduce__", [](const OpDef& op) {
+        return py::make_tuple(py::module_::import("pt2q._ops").attr("get_op"),
+                              py::make_tuple(op.name));
       });
 }
 

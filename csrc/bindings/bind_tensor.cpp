@@ -2,6 +2,10 @@
 // are reached through the operator table (bind_ops.cpp); pt2q/_tensor.py adds PyTorch's methods.
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
 #include "base/strings.h"
 #include "bindings/array.h"
 #include "bindings/bindings.h"
@@ -106,6 +110,27 @@ Tensor construct(const py::args& args) {
   return tensor_from_data(first, DType::Float32);
 }
 
+// Dense: the strides are a permutation of contiguous strides, so the elements fill one block.
+py::bytes to_bytes(const Tensor& t) {
+  return {static_cast<const char*>(t.raw_data()), static_cast<size_t>(t.nbytes())};
+}
+
+Tensor from_bytes(const py::bytes& data, const Shape& sizes, const Shape& strides, DType dtype) {
+  Tensor flat = Tensor::empty({numel_of(sizes)}, dtype);
+  const auto view = static_cast<std::string_view>(data);
+  int64_t last = 0;
+  for (size_t i = 0; i < sizes.size() && i < strides.size(); ++i) {
+    if (strides[i] < 0) throw ValueError("a stride is negative");
+    last += std::max<int64_t>(0, sizes[i] - 1) * strides[i];
+  }
+  if (view.size() != static_cast<size_t>(flat.nbytes()) || strides.size() != sizes.size() ||
+      (flat.numel() > 0 && last >= flat.numel())) {
+    throw ValueError(cat("the data of a tensor of shape ", list_to_string(sizes), " is damaged"));
+  }
+  std::memcpy(flat.raw_mutable_data(), view.data(), view.size());
+  return flat.as_strided(sizes, strides, 0);
+}
+
 void bind_properties(py::class_<Tensor>& cls) {
   cls.def_property_readonly("shape", &shape, "Sizes as pt2q.Size.")
       .def_property_readonly("dtype", &Tensor::dtype)
@@ -133,7 +158,9 @@ void bind_properties(py::class_<Tensor>& cls) {
       .def("_is_read_only", &Tensor::is_read_only)
       .def("_is_traced", [](const Tensor& t) { return t.node() != nullptr; })
       .def("_is", &Tensor::is, py::arg("other"), "True for two handles of one tensor.")
-      .def("_shares_storage", &Tensor::shares_storage, py::arg("other"));
+      .def("_shares_storage", &Tensor::shares_storage, py::arg("other"))
+      .def("_id", [](const Tensor& t) { return std::hash<const void*>()(t.id()) >> 1; })
+      .def("_to_bytes", &to_bytes, "The memory of a dense tensor, in its stride order.");
 }
 
 void bind_exchange(py::class_<Tensor>& cls) {
@@ -176,13 +203,9 @@ void bind_functions(py::module_& m) {
         return tensor_from_data(data, dtype);
       },
       py::arg("data"), py::arg("dtype") = py::none(), "A new tensor with a copy of the data.");
+  m.def("_from_bytes", &from_bytes, py::arg("data"), py::arg("shape"), py::arg("stride"),
+        py::arg("dtype"));
   m.def("_is_array", &is_array, py::arg("object"));
-  m.def(
-      "_empty",
-      [](const std::vector<int64_t>& size, DType dtype, MemoryFormat format) {
-        return Tensor::empty(size, dtype, format);
-      },
-      py::arg("size"), py::arg("dtype"), py::arg("memory_format"));
 }
 
 }  // namespace

@@ -8,9 +8,11 @@ namespace pt2q::python {
 namespace py = pybind11;
 
 void bind_errors(py::module_& m);
+void bind_system(py::module_& m);
 void bind_dtype(py::module_& m);
 void bind_tensor(py::module_& m);
 void bind_index(py::module_& m);
+void bind_random(py::module_& m);
 void bind_ops(py::module_& m);
 void bind_symint(py::module_& m);
 void bind_graph(py::module_& m);

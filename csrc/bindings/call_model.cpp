@@ -58,7 +58,8 @@ py::object call_model(const std::shared_ptr<GraphModule>& model, const py::args&
   std::vector<Value> inputs;
   for (const py::handle item : leaves) inputs.push_back(value_from_python(item));
   if (Tracer::current() != nullptr) {
-    return restore(spec, replay(*model, inputs), false);
+    const py::object prefix = py::module_::import("pt2q._trace").attr("prefix_for")(model);
+    return restore(spec, replay(*model, inputs, prefix.cast<std::string>()), false);
   }
   Value result;
   {

@@ -60,9 +60,9 @@ bool own_value(py::handle object, Value* out) {
 }
 
 bool is_numpy_scalar(py::handle object) {
-  return py::hasattr(object, "dtype") && py::hasattr(object, "item") &&
-         py::hasattr(object, "ndim") && !py::hasattr(object, "__setitem__") &&
-         object.attr("ndim").cast<int>() == 0;
+  return PyType_Check(object.ptr()) == 0 && py::hasattr(object, "dtype") &&
+         py::hasattr(object, "item") && py::hasattr(object, "ndim") &&
+         !py::hasattr(object, "__setitem__") && object.attr("ndim").cast<int>() == 0;
 }
 
 }  // namespace

@@ -7,10 +7,12 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "C++ core of pt2q; the public names are in the package pt2q.";
   m.attr("__version__") = PT2Q_VERSION;
   bind_errors(m);
+  bind_system(m);
   bind_dtype(m);
   bind_tensor(m);
   bind_symint(m);
   bind_index(m);
+  bind_random(m);
   bind_node(m);
   bind_meta(m);
   bind_graph(m);

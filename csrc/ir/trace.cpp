@@ -93,7 +93,8 @@ Value Tracer::wrap(Node* node) {
   const Value& val = node->meta.val;
   if (val.is<TensorMeta>()) {
     const auto& meta = val.as<TensorMeta>();
-    Tensor t = Tensor::traced(hints(meta.sizes), meta.dtype, node);
+    Tensor t =
+        Tensor::traced(hints(meta.sizes), meta.dtype, node, module_.graph().shared_from_this());
     t.set_device(meta.device);
     return t;
   }
@@ -207,10 +208,11 @@ void Tracer::finish(const Value& result) {
 Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string, Value>& kwargs) {
   std::vector<Value> full = normalize_args(op, std::move(args), kwargs);
   Tracer* tracer = Tracer::current();
-  if (tracer != nullptr && std::any_of(full.begin(), full.end(), [&](const Value& v) {
-        return contains_traced(v, tracer);
-      })) {
-    return tracer->record(op, std::move(full));
+  if (tracer != nullptr) {
+    const bool traced = std::any_of(full.begin(), full.end(),
+                                    [&](const Value& v) { return contains_traced(v, tracer); });
+    // Random numbers are drawn anew at each run, so they are recorded too.
+    if (traced || op.traits.impure) return tracer->record(op, std::move(full));
   }
   try {
     return op.reference(Args(op, full));

@@ -4,8 +4,8 @@
 
 #include "base/strings.h"
 #include "ops/support/operands.h"
-#include "ops/support/random.h"
 #include "pt2q/error.h"
+#include "tensor/random.h"
 
 namespace pt2q {
 namespace {
@@ -223,10 +223,11 @@ void register_ranges(OpTable& t) {
 // --- random --------------------------------------------------------------------------------------
 
 void register_random(OpTable& t) {
-  const auto draw = [](void (*fill)(Tensor*)) -> FillFn {
+  const auto draw = [](void (Generator::*fill)(Tensor*)) -> FillFn {
     return [fill](const Args&, const TensorMeta& meta) {
-      Tensor out = Tensor::empty(hints(meta.sizes), DType::Float32);
-      fill(&out);
+      const DType drawn = meta.dtype == DType::Float64 ? DType::Float64 : DType::Float32;
+      Tensor out = Tensor::empty(hints(meta.sizes), drawn);
+      (current_generator().*fill)(&out);
       return out.to(meta.dtype).set_device(meta.device);
     };
   };
@@ -235,7 +236,7 @@ void register_random(OpTable& t) {
       cat("(Tensor self, ", kFactory, ", MemoryFormat? memory_format=None) -> Tensor");
   for (const bool normal : {false, true}) {
     const std::string name = normal ? "randn" : "rand";
-    const FillFn fill = draw(normal ? fill_normal : fill_uniform);
+    const FillFn fill = draw(normal ? &Generator::fill_normal : &Generator::fill_uniform);
     define_factory(t, name + ".default", sized, infer_sized, fill).traits.impure = true;
     define_factory(t, name + "_like.default", like, infer_like, fill).traits.impure = true;
   }
@@ -254,7 +255,22 @@ void register_random(OpTable& t) {
       },
       [](const Args& args, const TensorMeta& meta) {
         Tensor out = Tensor::empty(hints(meta.sizes), DType::Int64);
-        fill_integers(&out, args.integer(0), args.integer(1));
+        current_generator().fill_integers(&out, args.integer(0), args.integer(1));
+        return out.to(meta.dtype).set_device(meta.device);
+      })
+      .traits.impure = true;
+  define_factory(
+      t, "randperm.default",
+      "(SymInt n, *, ScalarType? dtype=long, Layout? layout=None, Device? device=None, "
+      "bool? pin_memory=None) -> Tensor",
+      [](const Args& args) -> Value {
+        check_sizes({args.sym_int(0)});
+        return TensorMeta{{args.sym_int(0)}, dtype_argument(args, DType::Int64),
+                          device_argument(args, {})};
+      },
+      [](const Args&, const TensorMeta& meta) {
+        Tensor out = Tensor::empty(hints(meta.sizes), DType::Int64);
+        current_generator().fill_permutation(&out);
         return out.to(meta.dtype).set_device(meta.device);
       })
       .traits.impure = true;

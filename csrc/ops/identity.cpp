@@ -3,8 +3,8 @@
 #include "base/strings.h"
 #include "ops/support/facts.h"
 #include "ops/support/pointwise.h"
-#include "ops/support/random.h"
 #include "pt2q/error.h"
+#include "tensor/random.h"
 
 namespace pt2q {
 namespace {
@@ -38,7 +38,7 @@ Value dropout(const Args& args, bool whole_channels) {
   Shape sizes = x.sizes();
   for (size_t i = 2; whole_channels && i < sizes.size(); ++i) sizes[i] = 1;
   Tensor mask = Tensor::empty(sizes, DType::Float32);
-  fill_bernoulli(&mask, 1 - p);
+  current_generator().fill_bernoulli(&mask, 1 - p);
   const float scale = p == 1 ? 0.0F : static_cast<float>(1 / (1 - p));
   Tensor out = ops::empty_like(x, DType::Float32);
   map2<float, float>(x.to(DType::Float32), mask, out,
@@ -66,7 +66,7 @@ void register_dropout(OpTable& t) {
     }
     const double p = args.number(1);
     Tensor mask = Tensor::empty(x.sizes(), DType::Float32);
-    fill_bernoulli(&mask, 1 - p);
+    current_generator().fill_bernoulli(&mask, 1 - p);
     Tensor out = ops::empty_like(x, DType::Float32);
     const float scale = p == 1 ? 0.0F : static_cast<float>(1 / (1 - p));
     map2<float, float>(x.to(DType::Float32), mask, out,

@@ -80,12 +80,14 @@ Tensor Tensor::from_blob(void* data, const Shape& sizes, const Shape& strides, D
   return Tensor(std::move(impl));
 }
 
-Tensor Tensor::traced(const Shape& size_hints, DType dtype, Node* node) {
+Tensor Tensor::traced(const Shape& size_hints, DType dtype, Node* node,
+                      std::shared_ptr<void> owner) {
   auto impl = std::make_shared<Impl>();
   impl->sizes = size_hints;
   impl->strides = contiguous_strides(size_hints);
   impl->dtype = dtype;
   impl->node = node;
+  impl->node_owner = std::move(owner);
   return Tensor(std::move(impl));
 }
 

@@ -17,6 +17,7 @@ struct Tensor::Impl {
   Device device;
   bool read_only = false;
   Node* node = nullptr;
+  std::shared_ptr<void> node_owner;
 };
 
 }  // namespace pt2q

@@ -34,7 +34,9 @@ class Tensor {
   static Tensor from_blob(void* data, const Shape& sizes, const Shape& strides, DType dtype,
                           std::shared_ptr<void> owner, bool read_only = false);
   // A tensor without storage that stands for `node` while a model is captured (see trace.h).
-  static Tensor traced(const Shape& size_hints, DType dtype, Node* node);
+  // `owner` keeps the node alive.
+  static Tensor traced(const Shape& size_hints, DType dtype, Node* node,
+                       std::shared_ptr<void> owner = nullptr);
 
   bool defined() const { return impl_ != nullptr; }
   const Shape& sizes() const;

@@ -1,0 +1,30 @@
+// The machine: threads and instruction sets.
+#include "base/cpu.h"
+#include "base/parallel.h"
+#include "bindings/bindings.h"
+
+namespace pt2q::python {
+
+void bind_system(py::module_& m) {
+  m.def("get_num_threads", &num_threads, "Threads that one call may use.");
+  m.def("set_num_threads", &set_num_threads, py::arg("n"));
+  m.def(
+      "cpu_info",
+      [] {
+        const CpuFeatures& f = cpu_features();
+        py::dict out;
+        out["isa"] = isa_name();
+        out["cpus"] = available_cpus();
+        out["avx2"] = f.avx2;
+        out["avx512bw"] = f.avx512bw;
+        out["avx512vnni"] = f.avx512vnni;
+        out["avxvnni"] = f.avxvnni;
+        out["avx512bf16"] = f.avx512bf16;
+        out["amx_int8"] = f.amx_int8;
+        out["amx_bf16"] = f.amx_bf16;
+        return out;
+      },
+      "What the running CPU can do, and how many cores this process may use.");
+}
+
+}  // namespace pt2q::python
