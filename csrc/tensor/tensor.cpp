@@ -194,6 +194,7 @@ PT2Q_INSTANTIATE(bool)
 #undef PT2Q_INSTANTIATE
 
 Tensor Tensor::as_strided(const Shape& sizes, const Shape& strides, int64_t offset) const {
+  if (node() != nullptr) raw_data();  // throws: views of traced tensors are operators
   auto impl = std::make_shared<Impl>(get());
   impl->sizes = sizes;
   impl->strides = strides;
