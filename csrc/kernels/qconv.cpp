@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/parallel.h"
-#include "kernels/qconv_frame.h"
+#include "kernels/qconv_plan.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -13,11 +13,6 @@ namespace {
 
 constexpr int64_t kFrameTarget = 256 << 10;  // frame bytes per task that stay in L2 with weights
 constexpr int64_t kMinTaskPixels = 96;       // below this, threads split channels, not pixels
-constexpr int64_t kTileRows = 16;
-constexpr int64_t kAccInts = 2 * 16 * 64;  // one block of accumulators
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 std::string shape_text(const ConvShape& s) {
   return std::to_string(s.kernel_h) + "x" + std::to_string(s.kernel_w) + " " +
@@ -57,15 +52,11 @@ bool is_pointwise(const ConvShape& s) {
          s.pad_top + s.pad_left + s.pad_bottom + s.pad_right == 0;
 }
 
-// Copying thrice (expanded) against the columns that flat frames waste, in cycles.
+// Stride 1 can go either way: expanded frames waste no columns, but are KW times as large to write
+// and to read again through the L1 cache.
 bool expanded_is_faster(const ConvShape& s, const PackedWeights& w) {
   if (!w.route.tiles()) return s.out_w() < 14 && s.dilation_w == 1;
-  const int64_t dense = ceil_div(s.out_h() * s.out_w(), kTileRows);
-  const int64_t flat =
-      ceil_div(s.out_h() * (s.in_w + std::max(s.pad_left, s.pad_right)), kTileRows);
-  const int64_t tiles = static_cast<int64_t>(w.pieces.size()) * w.panels_per_group * s.groups;
-  const int64_t copied = s.out_h() * s.out_w() * s.in_c;
-  return (flat - dense) * tiles * 19 > copied * (s.kernel_w - 1) / 16;
+  return s.out_w() < 6;
 }
 
 FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
@@ -88,54 +79,7 @@ const DotTable* dot_table_for(const Route& route) {
 
 }  // namespace
 
-struct QConv::Plan {
-  QConvSpec spec;
-  std::shared_ptr<const PackedWeights> weights;
-  Epilogue epilogue;
-  EpilogueFn epilogue_fn = nullptr;
-  const DotTable* dot = nullptr;
-  const TileTable* tile = nullptr;
-  std::vector<int32_t> init;
-  FrameLayout frame;
-  // Output geometry of the frames: direct plans see one image of batch * OH * OW rows of width 1.
-  int64_t images = 0, rows = 0, width = 0;
-  int64_t image_block = 1, row_block = 1;  // images and rows of one task
-  int64_t pixel_tasks = 1, panel_tasks = 1;
-  int64_t panels = 0;
-  int threads = 1;
-  int64_t slot_bytes = 0;
-  int64_t tile_rows = kTileRows;
-
-  struct Run {
-    const uint8_t* src;
-    uint8_t* dst;
-    const uint8_t* residual;
-    uint8_t* scratch;
-  };
-  // One image's rows [row, row + count) as blocks see them.
-  struct Strip {
-    const uint8_t* base;
-    int64_t image, row, count;
-  };
-
-  void build();
-  void plan_tasks();
-  void run(const Run& r) const;
-  void task(const Run& r, int64_t index, uint8_t* slot) const;
-  Strip strip(const Run& r, int64_t image, int64_t row, int64_t count, uint8_t* frame) const;
-  void dot_strip(const Run& r, const Strip& strip, int64_t group, int64_t panel, int panel_count,
-                 int32_t* acc) const;
-  void tile_strip(const Run& r, const Strip& strip, int64_t group, int64_t panel, int panel_count,
-                  int32_t* acc, uint8_t* tail) const;
-  void finish(const Run& r, const Strip& strip, int64_t pixel, int64_t rows_count,
-              const int32_t* acc, int64_t group, int64_t panel, int panel_count) const;
-  bool dense() const { return frame.pitch == width; }
-  const int8_t* panel_data(int64_t index) const {
-    return reinterpret_cast<const int8_t*>(weights->data.data() + index * weights->panel_bytes);
-  }
-};
-
-void QConv::Plan::build() {
+void ConvPlan::build() {
   check(spec, *weights);
   const ConvShape& s = spec.shape;
   if (spec.src_stride == 0) spec.src_stride = s.in_c;
@@ -148,15 +92,17 @@ void QConv::Plan::build() {
   dot = dot_table_for(weights->route);
   if (weights->route.tiles()) {
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
+    fused = epilogue.fast && tile->flush[0] != nullptr;
   }
   for (const int32_t sum : weights->sums) init.push_back(-zero * sum);
+  zero_init = std::all_of(init.begin(), init.end(), [](int32_t x) { return x == 0; });
   threads = std::max(1, spec.threads != 0 ? spec.threads : num_threads());
   plan_tasks();
   frame.pad_value = static_cast<uint8_t>(spec.src_zero_point);
   frame.flip = spec.src_is_s8;
 }
 
-void QConv::Plan::plan_tasks() {
+void ConvPlan::plan_tasks() {
   const ConvShape& s = spec.shape;
   const FrameMode mode = choose_mode(spec, *weights);
   const bool direct = mode == FrameMode::direct;
@@ -192,178 +138,59 @@ void QConv::Plan::plan_tasks() {
   frame = make_frame_layout(s, *weights, mode, row_block);
   if (direct) frame.step = spec.src_stride;
   if (direct) tile_rows = std::max<int64_t>(1, std::min(kTileRows, rows));
-  slot_bytes = round_up(kAccInts * 4, 64) + 2 * kTileRows * 64 +
-               round_up(frame.bytes, 64) * (direct ? 0 : image_block);
+  slot_bytes =
+      2 * kAccInts * 4 + kTilePixels * 64 + round_up(frame.bytes, 64) * (direct ? 0 : image_block);
 }
 
-QConv::Plan::Strip QConv::Plan::strip(const Run& r, int64_t image, int64_t row, int64_t count,
-                                      uint8_t* frame_data) const {
-  if (frame.mode == FrameMode::direct) return {r.src, 0, row, count};
+ConvPlan::Strip ConvPlan::strip(const Run& r, const Task& t, int64_t image, uint8_t* slot) const {
+  if (frame.mode == FrameMode::direct) return {r.src, image, t.row, t.count};
+  const int64_t at = (image - t.image0) * round_up(frame.bytes, 64);
+  return {frames(slot) + at, image, t.row, t.count};
+}
+
+void ConvPlan::fill_frames(const Run& r, const Task& t, uint8_t* slot) const {
+  if (frame.mode == FrameMode::direct) return;
   const ConvShape& s = spec.shape;
   FrameSource source;
   source.pixel_stride = spec.src_stride;
-  source.data = r.src + image * s.in_h * s.in_w * spec.src_stride;
   source.end = r.src + ((s.batch * s.in_h * s.in_w - 1) * spec.src_stride + s.in_c);
-  fill_frame(frame, s, source, row, count, frame_data);
-  return {frame_data, image, row, count};
-}
-
-// Writes `count` neighbouring pixels (of one output row unless dense), the first being pixel
-// `pixel` of the image.
-void QConv::Plan::finish(const Run& r, const Strip& strip, int64_t pixel, int64_t count,
-                         const int32_t* acc, int64_t group, int64_t panel, int panel_count) const {
-  const int64_t per_group = spec.shape.out_c / spec.shape.groups;
-  const int64_t channel = group * per_group + panel * 16;
-  const int64_t padded = (group * weights->panels_per_group + panel) * 16;
-  const int64_t at = strip.image * rows * width + pixel;
-  EpilogueBlock b;
-  b.acc = acc;
-  b.acc_stride = 16 * panel_count;
-  b.rows = static_cast<int>(count);
-  b.channels = static_cast<int>(std::min<int64_t>(16 * panel_count, per_group - panel * 16));
-  b.scale = epilogue.scale.data() + padded;
-  b.bias = epilogue.bias.data() + padded;
-  const int64_t dst_size = epilogue.out == ElemType::f32 ? 4 : 1;
-  b.dst = r.dst + (at * spec.dst_stride + channel) * dst_size;
-  b.dst_stride = spec.dst_stride;
-  if (epilogue.has_add) {
-    const int64_t size = epilogue.add.residual_type == ElemType::f32 ? 4 : 1;
-    b.residual = r.residual + (at * spec.residual_stride + channel) * size;
-    b.residual_stride = spec.residual_stride;
-  }
-  epilogue_fn(epilogue, b);
-}
-
-void QConv::Plan::dot_strip(const Run& r, const Strip& strip, int64_t group, int64_t panel,
-                            int panel_count, int32_t* acc) const {
-  const int64_t index = group * weights->panels_per_group + panel;
-  DotArgs args;
-  args.step = frame.step;
-  args.pieces = frame.pieces.data();
-  args.piece_count = static_cast<int>(frame.pieces.size());
-  args.weights = panel_data(index);
-  args.panel_stride = weights->panel_bytes;
-  args.init = init.data() + index * 16;
-  args.acc = acc;
-  const uint8_t* base = strip.base + group * weights->shape.in_c;
-  if (frame.mode == FrameMode::direct) base += strip.row * frame.step;
-  const int64_t segment = dense() ? strip.count * width : width;
-  const int64_t segments = dense() ? 1 : strip.count;
-  const int64_t blocks = ceil_div(segment, dot->max_pixels[panel_count - 1]);
-  for (int64_t i = 0; i < segments; ++i) {
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t from = segment * b / blocks;
-      const int64_t count = segment * (b + 1) / blocks - from;
-      args.src = base + (i * frame.pitch + from) * frame.step;
-      dot->fn[panel_count - 1][count - 1](args);
-      finish(r, strip, (strip.row + i) * width + from, count, acc, group, panel, panel_count);
-    }
+  for (int64_t image = t.image0; image < t.image1; ++image) {
+    source.data = r.src + image * s.in_h * s.in_w * spec.src_stride;
+    uint8_t* to = frames(slot) + (image - t.image0) * round_up(frame.bytes, 64);
+    fill_frame(frame, s, source, t.row, t.count, to);
   }
 }
 
-void QConv::Plan::tile_strip(const Run& r, const Strip& strip, int64_t group, int64_t panel,
-                             int panel_count, int32_t* acc, uint8_t* tail) const {
-  const int64_t index = group * weights->panels_per_group + panel;
-  const bool direct = frame.mode == FrameMode::direct;
-  TileArgs args;
-  args.pieces = frame.pieces.data();
-  args.piece_count = static_cast<int>(frame.pieces.size());
-  args.weights = panel_data(index);
-  args.panel_stride = weights->panel_bytes;
-  args.init = init.data() + index * 16;
-  args.acc = acc;
-  const uint8_t* base = strip.base + group * weights->shape.in_c;
-  // Virtual pixels [begin, end); direct strips count from the start of the tensor, so that a last
-  // tile may reach back for full rows.
-  const int64_t begin = direct ? strip.row : 0;
-  const int64_t end = direct ? strip.row + strip.count : (strip.count - 1) * frame.pitch + width;
-  const int64_t last_start = std::max<int64_t>(0, end - tile_rows);
-  // Pieces are 64 bytes: with fewer channels the last pixels must not read past the tensor.
-  const int64_t safe = direct && weights->run_bytes < 64
-                           ? rows - ceil_div(64 - weights->run_bytes, frame.step)
-                           : INT64_MAX;
-  for (int64_t m = begin; m < end; m += 2 * tile_rows) {
-    const int tiles = m + tile_rows < end ? 2 : 1;
-    const int64_t start[2] = {std::min(m, last_start), std::min(m + tile_rows, last_start)};
-    const bool copy = start[tiles - 1] + tile_rows > safe;
-    args.step = copy ? 64 : frame.step;
-    for (int t = 0; t < tiles; ++t) {
-      args.src[t] = base + start[t] * frame.step;
-      if (!copy) continue;
-      uint8_t* to = tail + t * kTileRows * 64;
-      for (int64_t i = 0; i < tile_rows; ++i) {
-        std::copy_n(args.src[t] + i * frame.step, weights->run_bytes, to + i * 64);
-      }
-      args.src[t] = to;
-    }
-    tile->fn[tiles - 1][panel_count - 1](args);
-    for (int t = 0; t < tiles; ++t) {
-      const int32_t* tile_acc = acc + t * kTileRows * 16 * panel_count;
-      int64_t v = m + t * tile_rows;  // a tile that reached back skips what is done
-      const int64_t stop = std::min(end, v + tile_rows);
-      while (v < stop) {
-        const int64_t row = direct || dense() ? 0 : v / frame.pitch;
-        const int64_t limit = direct || dense() ? stop : std::min(stop, row * frame.pitch + width);
-        if (v < limit) {
-          const int64_t pixel =
-              direct ? v : strip.row * width + (dense() ? v : row * width + v - row * frame.pitch);
-          finish(r, strip, pixel, limit - v, tile_acc + (v - start[t]) * 16 * panel_count, group,
-                 panel, panel_count);
-        }
-        v = direct || dense() ? stop : (row + 1) * frame.pitch;
-      }
-    }
-  }
-}
-
-void QConv::Plan::task(const Run& r, int64_t index, uint8_t* slot) const {
+void ConvPlan::run_task(const Run& r, int64_t index, uint8_t* slot) const {
   const int64_t row_blocks = ceil_div(rows, row_block);
   const int64_t pixel_task = index % pixel_tasks;
   const int64_t panel_task = index / pixel_tasks;
-  const int64_t image0 = pixel_task / row_blocks * image_block;
-  const int64_t image1 = std::min(images, image0 + image_block);
-  const int64_t row = pixel_task % row_blocks * row_block;
-  const int64_t count = std::min(rows - row, row_block);
-  auto* acc = reinterpret_cast<int32_t*>(slot);
-  uint8_t* tail = slot + kAccInts * 4;
-  uint8_t* frames = tail + 2 * kTileRows * 64;
-  const int64_t frame_bytes = round_up(frame.bytes, 64);
-  const int max_panels = tile != nullptr ? 2 : dot->max_panels;
-  const int64_t last = panels * (panel_task + 1) / panel_tasks;
-  bool filled = false;
-  for (int64_t p = panels * panel_task / panel_tasks; p < last;) {
-    const int64_t group = p / weights->panels_per_group;
-    const int64_t panel = p % weights->panels_per_group;
-    const int64_t left = std::min(last - p, weights->panels_per_group - panel);
-    const auto count_now = static_cast<int>(ceil_div(left, ceil_div(left, max_panels)));
-    for (int64_t image = image0; image < image1; ++image) {
-      uint8_t* data = frames + (image - image0) * frame_bytes;
-      const Strip s = filled && frame.mode != FrameMode::direct ? Strip{data, image, row, count}
-                                                                : strip(r, image, row, count, data);
-      if (tile != nullptr) {
-        tile_strip(r, s, group, panel, count_now, acc, tail);
-      } else {
-        dot_strip(r, s, group, panel, count_now, acc);
-      }
-    }
-    filled = true;
-    p += count_now;
-  }
+  Task t;
+  t.image0 = pixel_task / row_blocks * image_block;
+  t.image1 = std::min(images, t.image0 + image_block);
+  t.row = pixel_task % row_blocks * row_block;
+  t.count = std::min(rows - t.row, row_block);
+  t.panel0 = panels * panel_task / panel_tasks;
+  t.panel1 = panels * (panel_task + 1) / panel_tasks;
+  fill_frames(r, t, slot);
+  tile != nullptr ? tile_task(r, t, slot) : dot_task(r, t, slot);
 }
 
-void QConv::Plan::run(const Run& r) const {
+void ConvPlan::run(const Run& r) const {
   const int64_t tasks = pixel_tasks * panel_tasks;
   const int64_t slots = std::min<int64_t>(threads, tasks);
   parallel_for(slots, 1, [&](int64_t first, int64_t last) {
     if (tile != nullptr) tile->configure(static_cast<int>(tile_rows));
     for (int64_t slot = first; slot < last; ++slot) {
       for (int64_t t = tasks * slot / slots; t < tasks * (slot + 1) / slots; ++t) {
-        task(r, t, r.scratch + slot * slot_bytes);
+        run_task(r, t, r.scratch + slot * slot_bytes);
       }
     }
     if (tile != nullptr) tile->release();
   });
 }
+
+struct QConv::Plan : ConvPlan {};
 
 QConv::QConv(const QConvSpec& spec, std::shared_ptr<const PackedWeights> weights)
     : plan_(std::make_unique<Plan>()) {

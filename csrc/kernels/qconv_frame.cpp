@@ -11,6 +11,7 @@ namespace {
 // Tile loads read up to 15 pixels and 63 bytes past the last one of a frame.
 constexpr int64_t kSlackPixels = 16;
 constexpr int64_t kSlackBytes = 64;
+constexpr int64_t kWindowCopy = 32;  // im2col window rows are at most this long
 
 KPiece piece_at(int64_t offset, const PackedWeights::Piece& p) {
   return {static_cast<int32_t>(offset + p.byte), p.quads};
@@ -56,11 +57,23 @@ void lay_out_expanded(const ConvShape& s, const PackedWeights& w, FrameLayout& o
 }
 
 void lay_out_im2col(const ConvShape& s, const PackedWeights& w, FrameLayout& out) {
-  out.step = (w.run_bytes + 15) / 16 * 16;
+  // 32 bytes are written for the last window row too.
+  const int64_t written = (s.kernel_h - 1) * s.kernel_w * s.in_c + kWindowCopy;
+  out.step = (std::max(w.run_bytes, written) + 15) / 16 * 16;
   out.pitch = s.out_w();
   out.row_bytes = out.pitch * out.step;
   out.bytes = out.rows * out.row_bytes + kSlackPixels * out.step + kSlackBytes;
   for (const auto& p : w.pieces) out.pieces.push_back(piece_at(0, p));
+}
+
+// memcpy for the short runs of frames, without the call: 16 bytes at a time, the last overlapping.
+void copy_run(uint8_t* to, const uint8_t* from, int64_t bytes) {
+  if (bytes < 16 || bytes > 1024) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return;
+  }
+  for (int64_t i = 0; i + 16 < bytes; i += 16) __builtin_memcpy(to + i, from + i, 16);
+  __builtin_memcpy(to + bytes - 16, from + bytes - 16, 16);
 }
 
 struct Filler {
@@ -72,7 +85,7 @@ struct Filler {
 
   void copy_pixels(uint8_t* to, const uint8_t* from, int64_t count) const {
     if (source.pixel_stride == s.in_c) {
-      std::memcpy(to, from, static_cast<size_t>(count * s.in_c));
+      copy_run(to, from, count * s.in_c);
       return;
     }
     for (int64_t i = 0; i < count; ++i) {
@@ -107,8 +120,13 @@ struct Filler {
     if (ih < 0 || ih >= s.in_h) return pad(to, bytes);
     const int64_t iw = ow * s.stride_w - s.pad_left;
     const uint8_t* from = row(ih) + iw * source.pixel_stride;
-    const bool inside = iw >= 0 && iw + (s.kernel_w - 1) * s.dilation_w < s.in_w;
-    if (inside && s.dilation_w == 1) return copy_pixels(to, from, s.kernel_w);
+    if (s.dilation_w == 1) {
+      const int64_t kw0 = std::min(s.kernel_w, std::max<int64_t>(0, -iw));
+      const int64_t kw1 = std::max(kw0, std::min(s.kernel_w, s.in_w - iw));
+      pad(to, kw0 * s.in_c);
+      copy_pixels(to + kw0 * s.in_c, from + kw0 * source.pixel_stride, kw1 - kw0);
+      return pad(to + kw1 * s.in_c, (s.kernel_w - kw1) * s.in_c);
+    }
     for (int64_t kw = 0; kw < s.kernel_w; ++kw) {
       const int64_t at = iw + kw * s.dilation_w;
       if (at < 0 || at >= s.in_w) {
@@ -120,6 +138,22 @@ struct Filler {
     }
   }
 
+  // A row of cells; those that lie inside the input are one copy each.
+  void cells(int64_t ih, uint8_t* to) const {
+    const int64_t bytes = s.kernel_w * s.in_c;
+    const bool contiguous = (s.dilation_w == 1 || s.kernel_w == 1) && source.pixel_stride == s.in_c;
+    if (ih < 0 || ih >= s.in_h) return pad(to, layout.pitch * layout.step);
+    const int64_t reach = (s.kernel_w - 1) * s.dilation_w;
+    int64_t ow = 0;
+    for (; ow < layout.pitch && ow * s.stride_w < s.pad_left; ++ow) cell(ih, ow, to + ow * bytes);
+    const uint8_t* from = row(ih) + (ow * s.stride_w - s.pad_left) * s.in_c;
+    for (; contiguous && ow < layout.pitch && ow * s.stride_w - s.pad_left + reach < s.in_w; ++ow) {
+      copy_run(to + ow * bytes, from, bytes);
+      from += s.stride_w * s.in_c;
+    }
+    for (; ow < layout.pitch; ++ow) cell(ih, ow, to + ow * bytes);
+  }
+
   void expanded(int64_t first, int64_t count, uint8_t* frame) const {
     for (int64_t phase = 0; phase < s.stride_h; ++phase) {
       const auto index = static_cast<size_t>(phase);
@@ -128,33 +162,39 @@ struct Filler {
       uint8_t* base = frame + layout.phase_row[index] * layout.row_bytes;
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t ih = (first + r) * s.stride_h - s.pad_top + phase;
-        for (int64_t ow = 0; ow < layout.pitch; ++ow) {
-          cell(ih, ow, base + (r * layout.pitch + ow) * layout.step);
-        }
+        cells(ih, base + r * layout.row_bytes);
       }
     }
   }
 
-  // Window rows of at most 32 bytes: copied 32 at a time where source and frame allow, the surplus
-  // being overwritten by the next copy.
+  // Window rows of at most 32 bytes, top down: where the source allows, 32 bytes are copied and the
+  // surplus is overwritten by the next window row or never read.
   void im2col(int64_t first, int64_t count, uint8_t* frame) const {
     const int64_t bytes = s.kernel_w * s.in_c;
+    const int64_t left = std::min(layout.pitch, (s.pad_left + s.stride_w - 1) / s.stride_w);
     for (int64_t oh = first; oh < first + count; ++oh) {
-      for (int64_t ow = 0; ow < layout.pitch; ++ow) {
-        uint8_t* to = frame + ((oh - first) * layout.pitch + ow) * layout.step;
-        const int64_t iw = ow * s.stride_w - s.pad_left;
-        const bool inside = iw >= 0 && iw + s.kernel_w <= s.in_w && source.pixel_stride == s.in_c;
-        for (int64_t kh = 0; kh < s.kernel_h; ++kh) {
-          const int64_t ih = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
-          const uint8_t* from = row(ih) + iw * s.in_c;
-          if (inside && ih >= 0 && ih < s.in_h && source.end - from >= 32) {
-            std::memcpy(to + kh * bytes, from, 32);
-          } else {
-            cell(ih, ow, to + kh * bytes);
-          }
-        }
+      for (int64_t kh = 0; kh < s.kernel_h; ++kh) {
+        uint8_t* to = frame + (oh - first) * layout.row_bytes + kh * bytes;
+        const int64_t ih = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
+        int64_t ow = 0;
+        for (; ow < left; ++ow) cell(ih, ow, to + ow * layout.step);
+        if (ih >= 0 && ih < s.in_h && source.pixel_stride == s.in_c) ow = copy_windows(ih, ow, to);
+        for (; ow < layout.pitch; ++ow) cell(ih, ow, to + ow * layout.step);
       }
     }
+  }
+
+  // Copies windows from column `ow` on as far as they lie inside; returns the column reached.
+  int64_t copy_windows(int64_t ih, int64_t ow, uint8_t* to) const {
+    const int64_t room = s.in_w - s.kernel_w + s.pad_left;  // last window start inside
+    int64_t stop = room < 0 ? ow : std::max(ow, std::min(layout.pitch, room / s.stride_w + 1));
+    const uint8_t* from = row(ih) + (ow * s.stride_w - s.pad_left) * s.in_c;
+    const int64_t from_step = s.stride_w * s.in_c;
+    while (stop > ow && source.end - (from + (stop - 1 - ow) * from_step) < kWindowCopy) --stop;
+    for (; ow < stop; ++ow, from += from_step) {
+      __builtin_memcpy(to + ow * layout.step, from, kWindowCopy);
+    }
+    return ow;
   }
 };
 

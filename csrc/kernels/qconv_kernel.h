@@ -45,7 +45,29 @@ struct DotTable {
   int bytes_per_quad = 64;  // of one panel
 };
 
-// AMX: two tiles of pixels by two panels; a tile is 16 pixels (or `tile_rows` for tiny inputs).
+// The rows of a tile block that are stored: which accumulator row goes to which pixel. Rounded up
+// to fours by repeating the last row.
+struct TileRows {
+  static constexpr int kMaxRows = 32;
+  int count = 0;
+  int32_t acc[kMaxRows + 3];         // row of the accumulators
+  ptrdiff_t dst[kMaxRows + 3];       // bytes from TileStore::dst
+  ptrdiff_t residual[kMaxRows + 3];  // bytes from TileStore::residual
+};
+
+// The accumulators of a tile block on their way to the destination.
+struct TileStore {
+  const TileRows* rows = nullptr;  // null = nothing pending
+  const int32_t* acc = nullptr;    // [32][16 * panels]
+  uint8_t* dst = nullptr;
+  const uint8_t* residual = nullptr;
+  int panels = 1;
+  int channels = 0;  // valid ones, at most 16 * panels
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+};
+
+// AMX: two tiles of pixels by two panels; a tile is 16 pixels (or fewer for tiny inputs).
 struct TileArgs {
   const uint8_t* src[2] = {};
   ptrdiff_t step = 0;
@@ -53,13 +75,19 @@ struct TileArgs {
   int piece_count = 0;
   const int8_t* weights = nullptr;
   ptrdiff_t panel_stride = 0;
-  const int32_t* init = nullptr;
-  int32_t* acc = nullptr;  // [2 * 16][16 * panels]
+  const int32_t* init = nullptr;  // null: zero
+  int32_t* acc = nullptr;         // [2 * 16][16 * panels]
+  const Epilogue* epilogue = nullptr;
+  const TileStore* previous = nullptr;  // stored meanwhile (fused only); all its channels valid
 };
 using TileFn = void (*)(const TileArgs&);
+using TileFlushFn = void (*)(const Epilogue&, const TileStore&);
 
 struct TileTable {
-  TileFn fn[2][2] = {};  // [tiles - 1][panels - 1]
+  TileFn plain[2][2] = {};  // [tiles - 1][panels - 1]
+  // [store: u8 without zero point or clamp, any, u8 residual, s8 residual]; null without a twin
+  TileFn fused[4][2][2] = {};
+  TileFlushFn flush[2] = {};  // [panels - 1]
   void (*configure)(int tile_rows) = nullptr;
   void (*release)() = nullptr;
 };

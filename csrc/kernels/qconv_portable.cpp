@@ -90,6 +90,10 @@ struct EmulatedTiles {
     }
   }
   template <int kTile>
+  static void zero() {
+    std::memset(state().tile[kTile], 0, sizeof state().tile[kTile]);
+  }
+  template <int kTile>
   static void store(void* p, ptrdiff_t stride) {
     for (int r = 0; r < rows_of(kTile); ++r) {
       std::memcpy(static_cast<uint8_t*>(p) + r * stride, state().tile[kTile][r], 64);

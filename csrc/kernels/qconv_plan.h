@@ -1,0 +1,100 @@
+// The plan behind QConv: what is decided once per shape, and the loops that run it (qconv.cpp: plan
+// and tasks, qconv_dot.cpp: vector blocks, qconv_tile.cpp: AMX blocks).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/qconv.h"
+#include "kernels/qconv_frame.h"
+
+namespace pt2q::kernels {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+struct ConvPlan {
+  static constexpr int64_t kTileRows = 16;
+  static constexpr int64_t kTilePixels = 2 * kTileRows;  // of a block
+  // Two accumulator blocks of 32 x 32; the gap keeps stores to one from aliasing loads of the
+  // other.
+  static constexpr int64_t kAccInts = 32 * 32 + 32 * 16;
+
+  QConvSpec spec;
+  std::shared_ptr<const PackedWeights> weights;
+  Epilogue epilogue;
+  EpilogueFn epilogue_fn = nullptr;
+  const DotTable* dot = nullptr;
+  const TileTable* tile = nullptr;
+  std::vector<int32_t> init;  // accumulator start per padded channel
+  bool zero_init = false;     // all of them 0
+  bool fused = false;         // tile blocks are stored by TileTable::fused
+  FrameLayout frame;
+  // Output geometry of the frames: direct plans see one image of batch * OH * OW rows of width 1.
+  int64_t images = 0, rows = 0, width = 0;
+  int64_t image_block = 1, row_block = 1;  // images and rows of one task
+  int64_t pixel_tasks = 1, panel_tasks = 1;
+  int64_t panels = 0;
+  int threads = 1;
+  int64_t slot_bytes = 0;
+  int64_t tile_rows = kTileRows;
+
+  struct Run {
+    const uint8_t* src;
+    uint8_t* dst;
+    const uint8_t* residual;
+    uint8_t* scratch;
+  };
+  struct Task {
+    int64_t image0, image1;  // images
+    int64_t row, count;      // output rows
+    int64_t panel0, panel1;  // 16-channel panels over all groups
+  };
+  // One image's rows [row, row + count) as blocks see them.
+  struct Strip {
+    const uint8_t* base;
+    int64_t image, row, count;
+  };
+  // A run of panels within one group.
+  struct Panels {
+    int64_t group, panel, count;
+  };
+
+  void build();
+  void run(const Run& r) const;
+
+ private:
+  void plan_tasks();
+  void run_task(const Run& r, int64_t index, uint8_t* slot) const;
+  void fill_frames(const Run& r, const Task& t, uint8_t* slot) const;
+  Strip strip(const Run& r, const Task& t, int64_t image, uint8_t* slot) const;
+  uint8_t* frames(uint8_t* slot) const { return slot + 2 * kAccInts * 4 + kTilePixels * 64; }
+
+  void dot_task(const Run& r, const Task& t, uint8_t* slot) const;
+  void dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc) const;
+
+  struct TilePipe;
+  void tile_task(const Run& r, const Task& t, uint8_t* slot) const;
+  void tile_strip(const Run& r, const Strip& s, const Panels& p, TilePipe& pipe) const;
+  void tile_block(const Panels& p, const EpilogueBlock& first, int tiles, TilePipe& pipe) const;
+  void point_tiles(const Strip& s, const Panels& p, const int64_t* start, int tiles,
+                   TilePipe& pipe) const;
+  void list_rows(const Strip& s, int64_t m, int tiles, const int64_t* start, TileRows& out) const;
+  void flush(TileStore& store) const;
+  void store_unfused(const TileStore& store) const;
+  int fused_kind() const;
+  int64_t strip_end(const Strip& s) const;
+
+  EpilogueBlock block_at(const Run& r, const Panels& p, int64_t pixel) const;
+  bool dense() const { return frame.pitch == width; }
+  int64_t panel_index(const Panels& p) const {
+    return p.group * weights->panels_per_group + p.panel;
+  }
+  const int8_t* panel_data(const Panels& p) const {
+    return reinterpret_cast<const int8_t*>(weights->data.data() +
+                                           panel_index(p) * weights->panel_bytes);
+  }
+};
+
+}  // namespace pt2q::kernels
