@@ -133,6 +133,11 @@ void FakeQuantize::merge(const Observer& other) {
   set_qparams(calculate_qparams());
 }
 
+void FakeQuantize::own_buffers() {
+  StatefulObserver::own_buffers();
+  activation_post_process_ = activation_post_process_->clone();
+}
+
 StatefulObserver::Buffers FakeQuantize::named_buffers() const {
   Buffers out = StatefulObserver::named_buffers();
   const std::string prefix = kChild + ".";
@@ -178,13 +183,13 @@ std::string qparams_text(const StatefulObserver& fq) {
              ", zero_point=", format_tensor(fq.buffer("zero_point")));
 }
 std::string scheme_text(const Observer& fq) {
-  return cat("qscheme=torch.", qscheme_name(fq.qscheme()));
+  return cat("qscheme=pt2q.", qscheme_name(fq.qscheme()));
 }
 
 }  // namespace
 
 std::string FakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", range_text(*this), ", dtype=", torch_name(dtype()), ", ",
+  return cat(flags_text(*this), ", ", range_text(*this), ", dtype=pt2q.", dtype_name(dtype()), ", ",
              scheme_text(*this), ", ch_axis=", ch_axis().value_or(-1), ", ", qparams_text(*this));
 }
 
@@ -193,18 +198,27 @@ std::string FakeQuantize::extra_repr() const {
 
 FixedQParamsFakeQuantize::FixedQParamsFakeQuantize(const ObserverCtr& observer)
     : FakeQuantize(FakeQuantizeArgs{observer, {}, {}, false, {}}) {
-  const auto* fixed = dynamic_cast<FixedQParamsObserver*>(activation_post_process().get());
-  if (fixed == nullptr) {
-    throw AssertionError("FixedQParamsFakeQuantize's observer must be a FixedQParamsObserver");
-  }
-  register_buffer("scale", fixed->buffer("scale"));
-  register_buffer("zero_point", fixed->buffer("zero_point"));
+  share_qparams();
   if (is_per_channel(qscheme())) {
     throw AssertionError(
         cat("Only per tensor quantization is supported FixedQParamsFakeQuantize module, got "
             "qscheme:torch.",
             qscheme_name(qscheme())));
   }
+}
+
+void FixedQParamsFakeQuantize::share_qparams() {
+  const auto* fixed = dynamic_cast<FixedQParamsObserver*>(activation_post_process().get());
+  if (fixed == nullptr) {
+    throw AssertionError("FixedQParamsFakeQuantize's observer must be a FixedQParamsObserver");
+  }
+  register_buffer("scale", fixed->buffer("scale"));
+  register_buffer("zero_point", fixed->buffer("zero_point"));
+}
+
+void FixedQParamsFakeQuantize::own_buffers() {
+  FakeQuantize::own_buffers();
+  share_qparams();
 }
 
 std::shared_ptr<FixedQParamsFakeQuantize> FixedQParamsFakeQuantize::make(
@@ -219,8 +233,8 @@ std::shared_ptr<FixedQParamsFakeQuantize> FixedQParamsFakeQuantize::make(
 }
 
 std::string FixedQParamsFakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=", torch_name(dtype()), ", ",
-             range_text(*this), ", ", scheme_text(*this));
+  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.", dtype_name(dtype()),
+             ", ", range_text(*this), ", ", scheme_text(*this));
 }
 
 // --- FusedMovingAvgObsFakeQuantize
@@ -238,6 +252,12 @@ FusedMovingAvgObsFakeQuantize::FusedMovingAvgObsFakeQuantize(const FakeQuantizeA
         "Fused observer+fake_quant module only works with MovingAverageMinMaxObserver");
   }
   ranges_ = dynamic_cast<UniformObserverBase*>(child);
+}
+
+void FusedMovingAvgObsFakeQuantize::own_buffers() {
+  FakeQuantize::own_buffers();
+  ranges_ = dynamic_cast<UniformObserverBase*>(activation_post_process().get());
+  batch_ = Tensor();
 }
 
 std::shared_ptr<FusedMovingAvgObsFakeQuantize> FusedMovingAvgObsFakeQuantize::make(
@@ -301,8 +321,8 @@ void FusedMovingAvgObsFakeQuantize::choose_qparams() {
 }
 
 std::string FusedMovingAvgObsFakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=", torch_name(dtype()), ", ",
-             range_text(*this), ", ", scheme_text(*this),
+  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.", dtype_name(dtype()),
+             ", ", range_text(*this), ", ", scheme_text(*this),
              ", reduce_range=", ranges_->reduce_range() ? "True" : "False");
 }
 

@@ -39,12 +39,14 @@ class FakeQuantize : public FakeQuantizeBase {
   static std::shared_ptr<FakeQuantize> make(const ObserverCtr& recipe);
 
   std::string type_name() const override { return "FakeQuantize"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override;
   QParams calculate_qparams() override { return activation_post_process_->calculate_qparams(); }
   // Merges the observers and recomputes scale and zero point.
   void merge(const Observer& other) override;
   void reset_min_max_vals() override { activation_post_process_->reset_min_max_vals(); }
   Buffers named_buffers() const override;
+  void own_buffers() override;  // the observer is copied too
   std::string extra_repr() const override;
 
   DType dtype() const override { return activation_post_process_->dtype(); }
@@ -89,8 +91,13 @@ class FixedQParamsFakeQuantize : public FakeQuantize {
   static std::shared_ptr<FixedQParamsFakeQuantize> make(const ObserverCtr& recipe);
 
   std::string type_name() const override { return "FixedQParamsFakeQuantize"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   QParams calculate_qparams() override { return {buffer("scale"), buffer("zero_point")}; }
   std::string extra_repr() const override;
+  void own_buffers() override;
+
+ private:
+  void share_qparams();  // scale and zero_point are the observer's
 };
 
 // Observes by moving average and fake-quantizes with FBGEMM's choice of scale and zero point, which
@@ -102,8 +109,10 @@ class FusedMovingAvgObsFakeQuantize : public FakeQuantize {
   static std::shared_ptr<FusedMovingAvgObsFakeQuantize> make(const ObserverCtr& recipe);
 
   std::string type_name() const override { return "FusedMovingAvgObsFakeQuantize"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override;
   std::string extra_repr() const override;
+  void own_buffers() override;
 
  private:
   void observe(const Tensor& x);

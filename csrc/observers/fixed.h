@@ -15,6 +15,7 @@ class FixedQParamsObserver : public ObserverBase {
   static std::shared_ptr<FixedQParamsObserver> make(KwReader args);
 
   std::string type_name() const override { return "FixedQParamsObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override { return x; }
   QParams calculate_qparams() override { return {buffer("scale"), buffer("zero_point")}; }
   void merge(const Observer& other) override;

@@ -18,6 +18,7 @@ class HistogramObserver : public UniformObserverBase {
   static std::shared_ptr<HistogramObserver> make(KwReader args);
 
   std::string type_name() const override { return "HistogramObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   // Infinite values are left out with a warning. Throws RuntimeError for NaN, and for a range whose
   // width is not finite; the statistics are then unchanged.
   Tensor forward(const Tensor& x) override;

@@ -13,6 +13,7 @@ class MinMaxObserver : public UniformObserverBase {
   static std::shared_ptr<MinMaxObserver> make(KwReader args);
 
   std::string type_name() const override { return "MinMaxObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override;
   QParams calculate_qparams() override;
   void merge(const Observer& other) override;
@@ -32,6 +33,7 @@ class MovingAverageMinMaxObserver : public MinMaxObserver {
   static std::shared_ptr<MovingAverageMinMaxObserver> make(KwReader args);
 
   std::string type_name() const override { return "MovingAverageMinMaxObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   void merge(const Observer& other) override { Observer::merge(other); }
 
   double averaging_constant() const { return averaging_constant_; }

@@ -18,6 +18,10 @@ void Observer::merge(const Observer&) {
                             "calibrate one observer with all batches in order");
 }
 
+std::shared_ptr<Observer> Observer::clone() const {
+  throw NotImplementedError(cat(type_name(), " cannot be copied"));
+}
+
 void Observer::reset_min_max_vals() {
   throw NotImplementedError("Cannot reset min/max values in the given observer.");
 }
@@ -64,6 +68,10 @@ std::string StatefulObserver::repr() const {
   std::string out = type_name() + "(\n";
   for (const std::string& line : lines) out += cat("  ", line, "\n");
   return out + ")";
+}
+
+void StatefulObserver::own_buffers() {
+  for (auto& entry : buffers_) entry.second = entry.second.clone();
 }
 
 void StatefulObserver::register_buffer(const std::string& name, Tensor tensor) {

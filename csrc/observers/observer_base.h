@@ -32,6 +32,8 @@ class StatefulObserver : public Observer {
   // Own buffers in order of registration, and those of children under "child.".
   virtual Buffers named_buffers() const { return buffers_; }
   void register_buffer(const std::string& name, Tensor tensor);
+  // After a member-wise copy: gives this object buffers (and children) that it does not share.
+  virtual void own_buffers();
   bool has_buffer(const std::string& name) const;
   Tensor& buffer(const std::string& name);  // throws KeyError
   const Tensor& buffer(const std::string& name) const;
@@ -52,6 +54,14 @@ class StatefulObserver : public Observer {
  private:
   Buffers buffers_;
 };
+
+// Body of clone() for a copyable class.
+template <class C>
+std::shared_ptr<Observer> clone_of(const C& observer) {
+  auto copy = std::make_shared<C>(observer);
+  copy->own_buffers();
+  return copy;
+}
 
 // Base of observers proper; Python classes may derive from it.
 class ObserverBase : public StatefulObserver {

@@ -105,6 +105,11 @@ void PerChannelMinMaxObserver::merge(const Observer& other) {
   if (lo.numel() > 0) update(float_data(lo), float_data(o.buffer("max_val")), lo.numel());
 }
 
+void PerChannelMinMaxObserver::own_buffers() {
+  StatefulObserver::own_buffers();
+  batch_ = Tensor();
+}
+
 void PerChannelMinMaxObserver::reset_min_max_vals() {
   register_buffer("min_val", Tensor::empty({0}));
   register_buffer("max_val", Tensor::empty({0}));

@@ -14,6 +14,7 @@ class PerChannelMinMaxObserver : public UniformObserverBase {
   static std::shared_ptr<PerChannelMinMaxObserver> make(KwReader args);
 
   std::string type_name() const override { return "PerChannelMinMaxObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   // Throws IndexError when x has no dimension ch_axis, RuntimeError when the number of channels is
   // not that of earlier batches.
   Tensor forward(const Tensor& x) override;
@@ -21,6 +22,7 @@ class PerChannelMinMaxObserver : public UniformObserverBase {
   void merge(const Observer& other) override;
   void reset_min_max_vals() override;
   std::string extra_repr() const override;
+  void own_buffers() override;
 
  protected:
   PerChannelMinMaxObserver(int64_t ch_axis, const UniformArgs& args, const char* class_name);
@@ -43,6 +45,7 @@ class MovingAveragePerChannelMinMaxObserver : public PerChannelMinMaxObserver {
   static std::shared_ptr<MovingAveragePerChannelMinMaxObserver> make(KwReader args);
 
   std::string type_name() const override { return "MovingAveragePerChannelMinMaxObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   void merge(const Observer& other) override { Observer::merge(other); }
 
   double averaging_constant() const { return averaging_constant_; }

@@ -22,17 +22,21 @@ std::shared_ptr<PlaceholderObserver> PlaceholderObserver::make(KwReader args) {
   observer->set_eps(args.number("eps", kFloatEps));
   if (args.has("compute_dtype")) {
     args.dtype("compute_dtype", dtype);
-    warn(
-        "Please use `is_dynamic` instead of `compute_dtype`. `compute_dtype` will be deprecated in "
-        "a future release of PyTorch.");
+    warn_compute_dtype();
   }
   args.optional_integer("compute_dtype");  // None counts as absent
   args.finish();
   return observer;
 }
 
+void PlaceholderObserver::warn_compute_dtype() {
+  warn(
+      "Please use `is_dynamic` instead of `compute_dtype`. `compute_dtype` will be deprecated in a "
+      "future release of PyTorch.");
+}
+
 std::string PlaceholderObserver::extra_repr() const {
-  return cat("dtype=", torch_name(dtype()), ", is_dynamic=", is_dynamic() ? "True" : "False");
+  return cat("dtype=pt2q.", dtype_name(dtype()), ", is_dynamic=", is_dynamic() ? "True" : "False");
 }
 
 std::shared_ptr<NoopObserver> NoopObserver::make(KwReader args) {

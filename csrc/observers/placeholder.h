@@ -14,9 +14,11 @@ class PlaceholderObserver : public ObserverBase {
   explicit PlaceholderObserver(DType dtype, bool is_dynamic = false, std::string custom_op = "");
 
   std::string type_name() const override { return "PlaceholderObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override { return x; }
   std::string extra_repr() const override;
   const std::string& custom_op() const { return custom_op_; }
+  static void warn_compute_dtype();  // the deprecated argument was given
 
  private:
   std::string custom_op_;
@@ -29,6 +31,7 @@ class NoopObserver : public ObserverBase {
   static std::shared_ptr<NoopObserver> make(KwReader args);
 
   std::string type_name() const override { return "NoopObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override { return x; }
   const std::string& custom_op() const { return custom_op_; }
 
@@ -42,6 +45,7 @@ class ReuseInputObserver : public ObserverBase {
   static std::shared_ptr<ReuseInputObserver> make(KwReader args);
 
   std::string type_name() const override { return "ReuseInputObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override { return x; }
 };
 

@@ -11,6 +11,7 @@ class RecordingObserver : public ObserverBase {
   static std::shared_ptr<RecordingObserver> make(KwReader args);
 
   std::string type_name() const override { return "RecordingObserver"; }
+  std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
   Tensor forward(const Tensor& x) override;
   void merge(const Observer& other) override;  // appends the other's tensors
 

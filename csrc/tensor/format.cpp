@@ -166,7 +166,7 @@ std::string format_tensor(const Tensor& tensor) {
                              : body(tensor, format, prefix.size(), summarised(tensor));
   }
   if (!dtype_is_implied(tensor.dtype())) {
-    suffixes.push_back(cat("dtype=torch.", dtype_name(tensor.dtype())));
+    suffixes.push_back(cat("dtype=pt2q.", dtype_name(tensor.dtype())));
   }
   std::string out = prefix + text;
   size_t last_line = out.size() - (out.rfind('\n') == std::string::npos ? 0 : out.rfind('\n') + 1);

@@ -1,4 +1,5 @@
-// Printing numbers and tensors as PyTorch does: "1e-07", "tensor([0.5000, 1.0000])".
+// Printing numbers and tensors as PyTorch does: "1e-07", "tensor([0.5000, 1.0000])". Names of
+// dtypes are pt2q's: "dtype=pt2q.uint8".
 #pragma once
 
 #include <string>

@@ -218,12 +218,12 @@ TEST(Observers, PrintAsPyTorchPrintsThem) {
   EXPECT_EQ(observer_class("PerChannelMinMaxObserver")()->repr(),
             "PerChannelMinMaxObserver(min_val=tensor([]), max_val=tensor([]))");
   EXPECT_EQ(observer_class("PlaceholderObserver")()->repr(),
-            "PlaceholderObserver(dtype=torch.float32, is_dynamic=False)");
+            "PlaceholderObserver(dtype=pt2q.float32, is_dynamic=False)");
   EXPECT_EQ(observer_class("FakeQuantize")()->repr(),
-            "FakeQuantize(\n  fake_quant_enabled=tensor([1], dtype=torch.uint8), "
-            "observer_enabled=tensor([1], dtype=torch.uint8), quant_min=0, quant_max=255, "
-            "dtype=torch.quint8, qscheme=torch.per_tensor_affine, ch_axis=-1, "
-            "scale=tensor([1.]), zero_point=tensor([0], dtype=torch.int32)\n"
+            "FakeQuantize(\n  fake_quant_enabled=tensor([1], dtype=pt2q.uint8), "
+            "observer_enabled=tensor([1], dtype=pt2q.uint8), quant_min=0, quant_max=255, "
+            "dtype=pt2q.quint8, qscheme=pt2q.per_tensor_affine, ch_axis=-1, "
+            "scale=tensor([1.]), zero_point=tensor([0], dtype=pt2q.int32)\n"
             "  (activation_post_process): MovingAverageMinMaxObserver(min_val=inf, "
             "max_val=-inf)\n)");
   EXPECT_EQ(format_tensor(Tensor::from_vector<float>({1e5F, 1.0F}, {2})),
@@ -262,6 +262,26 @@ TEST(FakeQuantize, SwitchesTurnObservingAndQuantizingOff) {
   EXPECT_FLOAT_EQ(y.data<float>()[0], 2.55F);
   EXPECT_FLOAT_EQ(y.data<float>()[1], 0.01F);
   EXPECT_FLOAT_EQ(static_cast<float>(fq->buffer("scale").item()), 0.01F);
+}
+
+TEST(Observers, CopiesHaveTheirOwnStatistics) {
+  for (const std::string& name : observer_class_names()) {
+    SCOPED_TRACE(name);
+    const KwArgs fixed = {{"scale", 0.5}, {"zero_point", 3}};
+    const bool needs_qparams = name.find("FixedQParams") != std::string::npos;
+    const auto original = observer_class(name)(needs_qparams ? fixed : KwArgs());
+    const Tensor x = Tensor::from_vector<float>({-1, 2, 3, 4}, {2, 2});
+    original->forward(x);
+    const auto copy = original->clone();
+    EXPECT_EQ(copy->repr(), original->repr());
+    const std::string before = original->repr();
+    copy->forward(Tensor::from_vector<float>({-100, 200, 300, 400}, {2, 2}));
+    EXPECT_EQ(original->repr(), before);
+    const auto ours = original->state_dict();
+    for (const auto& [key, tensor] : copy->state_dict()) {
+      EXPECT_FALSE(tensor.shares_storage(ours.at(key))) << key;
+    }
+  }
 }
 
 TEST(RecordingObserver, KeepsCopies) {

@@ -41,6 +41,8 @@ class Observer : public Module {
   // seen the other's data. Throws NotImplementedError where that has no meaning (moving averages
   // depend on the order of batches) and ValueError for different classes or settings.
   virtual void merge(const Observer& other);
+  // A copy with statistics of its own; throws NotImplementedError for classes without one.
+  virtual std::shared_ptr<Observer> clone() const;
   // Forgets what was observed; throws NotImplementedError for observers without a range.
   virtual void reset_min_max_vals();
 };
