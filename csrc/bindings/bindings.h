@@ -21,5 +21,8 @@ void bind_meta(py::module_& m);
 void bind_graph_module(py::module_& m);
 void bind_trace(py::module_& m);
 void bind_runtime(py::module_& m);
+void bind_qscheme(py::module_& m);
+void bind_observers(py::module_& m);
+void bind_fake_quantize(py::module_& m);
 
 }  // namespace pt2q::python

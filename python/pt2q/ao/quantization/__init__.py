@@ -1,0 +1,8 @@
+"""Quantization under PyTorch's names (``torch.ao.quantization``)."""
+
+from __future__ import annotations
+
+from pt2q.ao.quantization import fake_quantize as fake_quantize
+from pt2q.ao.quantization import observer as observer
+from pt2q.ao.quantization.fake_quantize import *  # noqa: F403
+from pt2q.ao.quantization.observer import *  # noqa: F403
