@@ -1,4 +1,5 @@
 // pt2q.ao.quantization.observer: the classes. Partials and the default recipes are in Python.
+#include "base/cpu.h"
 #include "bindings/array.h"
 #include "bindings/bindings.h"
 #include "bindings/dtype_caster.h"
@@ -399,6 +400,13 @@ py::object deepcopy_observer(const py::object& self, const py::object& memo) {
 }
 
 void bind_observers(py::module_& m) {
+  m.def(
+      "_has_vnni",
+      [] {
+        const CpuFeatures& cpu = cpu_features();
+        return cpu.avx512vnni || cpu.avxvnni;
+      },
+      "Whether this CPU adds int8 products without 16-bit saturation.");
   bind_interface(m);
   bind_stateful(m);
   bind_observer_base(m);
