@@ -230,10 +230,10 @@ Tensor dequantize_per_tensor(const Tensor& q, double scale, int64_t zero_point, 
     }
     return out;
   }
-  // Scalars take part in float32, or in float64 when that is the dtype of the result.
+  // PyTorch subtracts the zero point in the dtype of the result and multiplies in float32 at least.
   const DType scalar_dtype = out_dtype == DType::Float64 ? DType::Float64 : DType::Float32;
   const double s = round_to(scalar_dtype, scale);
-  const double zp = round_to(scalar_dtype, static_cast<double>(zero_point));
+  const double zp = round_to(out_dtype, static_cast<double>(zero_point));
   visit_dtype(in.dtype(), [&](auto from_tag) {
     using Q = decltype(from_tag);
     const auto* from = static_cast<const Q*>(in.raw_data());
