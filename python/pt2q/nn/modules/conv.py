@@ -77,7 +77,7 @@ class _ConvNd(Module):
             f"stride={self.stride}"
         )
         if self.padding != (0,) * self._spatial:
-            text += f", padding={self.padding!r}" if isinstance(self.padding, str) else f", padding={self.padding}"  # fmt: skip
+            text += f", padding={self.padding}"
         if self.dilation != (1,) * self._spatial:
             text += f", dilation={self.dilation}"
         if self.output_padding != (0,) * self._spatial:
