@@ -1,0 +1,67 @@
+// prepare_pt2e, convert_pt2e and switching captured models between training and evaluation.
+#include "base/strings.h"
+#include "bindings/bindings.h"
+#include "bindings/quantizer_caster.h"
+#include "pt2q/error.h"
+#include "pt2q/pt2e.h"
+
+namespace pt2q::python {
+namespace {
+
+GraphModule& graph_module(const py::object& model) {
+  if (!py::isinstance<GraphModule>(model)) {
+    throw ValueError(cat("input model must be a GraphModule, Got type:",
+                         std::string(py::str(py::type::of(model)))),
+                     "capture it first: pt2q.export.export(model, example_inputs).module()");
+  }
+  return model.cast<GraphModule&>();
+}
+
+py::object prepare(const py::object& model, const py::object& quantizer) {
+  prepare_pt2e(graph_module(model), *quantizer_from_python(quantizer));
+  return model;
+}
+
+py::object convert(const py::object& model, const py::object& use_reference_representation,
+                   bool fold_quantize, bool fold_quantize_into_mutable_buffers) {
+  if (!PyBool_Check(use_reference_representation.ptr())) {
+    throw ValueError(
+        cat("Unexpected argument type for `use_reference_representation`, please make sure you "
+            "intend to pass argument ",
+            std::string(py::str(use_reference_representation)), " to convert_pt2e"));
+  }
+  if (fold_quantize_into_mutable_buffers && !fold_quantize) {
+    throw ValueError("fold_quantize_into_mutable_buffers=True requires fold_quantize=True");
+  }
+  convert_pt2e(graph_module(model), use_reference_representation.cast<bool>(), fold_quantize);
+  return model;
+}
+
+}  // namespace
+
+void bind_pt2e(py::module_& m) {
+  m.def("prepare_pt2e", &prepare, py::arg("model"), py::arg("quantizer"),
+        "Folds batch norms, lets the quantizer annotate and inserts observers; returns the model, "
+        "which is changed in place.\n\nRaises ValueError for a model that is prepared already.");
+  m.def("convert_pt2e", &convert, py::arg("model"), py::arg("use_reference_representation") = false,
+        py::arg("fold_quantize") = true, py::arg("fold_quantize_into_mutable_buffers") = false,
+        "Replaces observers by quantize/dequantize operators and stores weights as integers; "
+        "returns the model, which is changed in place.\n\nRaises AssertionError for a model that "
+        "was not prepared.");
+  m.def(
+      "move_exported_model_to_eval",
+      [](const py::object& model) {
+        move_exported_model_to_eval(graph_module(model));
+        return model;
+      },
+      py::arg("model"), "Switches dropout and batch norm of a captured model; returns it.");
+  m.def(
+      "move_exported_model_to_train",
+      [](const py::object& model) {
+        move_exported_model_to_train(graph_module(model));
+        return model;
+      },
+      py::arg("model"), "Switches dropout and batch norm of a captured model; returns it.");
+}
+
+}  // namespace pt2q::python

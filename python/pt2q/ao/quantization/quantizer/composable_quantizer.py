@@ -1,0 +1,5 @@
+"""ComposableQuantizer, at PyTorch's path."""
+
+from pt2q._core import ComposableQuantizer
+
+__all__ = ["ComposableQuantizer"]
