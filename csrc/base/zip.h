@@ -72,8 +72,7 @@ class ZipReader {
   std::unordered_map<std::string, size_t> by_name_;
 };
 
-// Writes stored members whose data starts at a multiple of 64 bytes. Nothing is valid before
-// finish().
+// Writes members whose data starts at a multiple of 64 bytes. Nothing is valid before finish().
 class ZipWriter {
  public:
   // `always_zip64` writes ZIP64 records also where they are not needed (for tests).
@@ -83,9 +82,12 @@ class ZipWriter {
   void add(const std::string& name, std::string_view content);
   // Content in pieces, e.g. a tensor behind a header.
   void add(const std::string& name, const std::vector<std::string_view>& pieces);
+  // Deflated, where that is smaller; for text.
+  void add_compressed(const std::string& name, std::string_view content);
   void finish();
 
  private:
+  void write_member(ZipEntry entry, const std::vector<std::string_view>& pieces);
   void emit(std::string_view bytes);
   std::string local_header(const ZipEntry& entry) const;
   std::string central_header(const ZipEntry& entry) const;

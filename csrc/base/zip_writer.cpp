@@ -27,13 +27,42 @@ uint32_t low32(uint64_t value, bool zip64) {
 void put_common(std::string* out, const ZipEntry& entry, bool zip64) {
   put(out, zip64 ? 45 : 20, 2);
   put(out, kUtf8Names, 2);
-  put(out, 0, 2);  // stored
+  put(out, entry.method, 2);
   put(out, 0, 2);  // time
   put(out, kDosDate, 2);
   put(out, entry.crc, 4);
   put(out, low32(entry.compressed_size, zip64), 4);
   put(out, low32(entry.size, zip64), 4);
   put(out, entry.name.size(), 2);
+}
+
+uint32_t crc_of(const std::vector<std::string_view>& pieces) {
+  uLong crc = ::crc32(0, nullptr, 0);
+  for (const std::string_view piece : pieces) {
+    for (size_t at = 0; at < piece.size();) {
+      const size_t part = std::min<size_t>(piece.size() - at, 1U << 30);
+      crc =
+          ::crc32(crc, reinterpret_cast<const Bytef*>(piece.data() + at), static_cast<uInt>(part));
+      at += part;
+    }
+  }
+  return static_cast<uint32_t>(crc);
+}
+
+// Raw deflate stream; empty when the content is too large for one call or zlib fails.
+std::string deflated(std::string_view content) {
+  if (content.size() > (1U << 30)) return "";
+  z_stream stream{};
+  if (::deflateInit2(&stream, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) return "";
+  std::string out(::deflateBound(&stream, content.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
+  stream.avail_in = static_cast<uInt>(content.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  const bool done = ::deflate(&stream, Z_FINISH) == Z_STREAM_END;
+  out.resize(done ? stream.total_out : 0);
+  ::deflateEnd(&stream);
+  return out;
 }
 
 }  // namespace
@@ -44,7 +73,7 @@ void ZipWriter::emit(std::string_view bytes) {
 }
 
 std::string ZipWriter::local_header(const ZipEntry& entry) const {
-  const bool zip64 = always_zip64_ || entry.size >= kEscape32;
+  const bool zip64 = always_zip64_ || entry.size >= kEscape32 || entry.compressed_size >= kEscape32;
   std::string extra;
   if (zip64) {
     put(&extra, 1, 2);
@@ -93,23 +122,34 @@ void ZipWriter::add(const std::string& name, std::string_view content) {
 }
 
 void ZipWriter::add(const std::string& name, const std::vector<std::string_view>& pieces) {
-  if (name.empty() || name.size() > 4096)
-    throw ValueError(cat("a ZIP member name must have 1 to 4096 bytes, got ", name.size()));
   ZipEntry entry;
   entry.name = name;
-  entry.header_offset = position_;
-  uLong crc = ::crc32(0, nullptr, 0);
-  for (const std::string_view piece : pieces) {
-    entry.size += piece.size();
-    for (size_t at = 0; at < piece.size();) {
-      const size_t part = std::min<size_t>(piece.size() - at, 1U << 30);
-      crc =
-          ::crc32(crc, reinterpret_cast<const Bytef*>(piece.data() + at), static_cast<uInt>(part));
-      at += part;
-    }
-  }
+  entry.crc = crc_of(pieces);
+  for (const std::string_view piece : pieces) entry.size += piece.size();
   entry.compressed_size = entry.size;
-  entry.crc = static_cast<uint32_t>(crc);
+  write_member(std::move(entry), pieces);
+}
+
+void ZipWriter::add_compressed(const std::string& name, std::string_view content) {
+  const std::string packed = deflated(content);
+  if (packed.empty() || packed.size() >= content.size()) {
+    add(name, content);
+    return;
+  }
+  ZipEntry entry;
+  entry.name = name;
+  entry.method = 8;
+  entry.crc = crc_of({content});
+  entry.size = content.size();
+  entry.compressed_size = packed.size();
+  write_member(std::move(entry), {packed});
+}
+
+void ZipWriter::write_member(ZipEntry entry, const std::vector<std::string_view>& pieces) {
+  if (entry.name.empty() || entry.name.size() > 4096) {
+    throw ValueError(cat("a ZIP member name must have 1 to 4096 bytes, got ", entry.name.size()));
+  }
+  entry.header_offset = position_;
   emit(local_header(entry));
   for (const std::string_view piece : pieces) emit(piece);
   entries_.push_back(std::move(entry));

@@ -12,9 +12,6 @@ namespace {
 
 using Kind = FileValue::Kind;
 
-// Steps spent on finding aliases, which is quadratic in the worst case.
-constexpr uint64_t kMostAliasWork = 20000000;
-
 // Operators without results that only check or declare something.
 bool is_check(const std::string& target) {
   return starts_with(target, "aten._assert_") || starts_with(target, "aten.sym_constrain_range") ||
@@ -354,65 +351,112 @@ class Builder {
     return it != live_.last_use.end() && it->second > index;
   }
 
+  // Links of one alias set that still matter: those to values that are used later.
+  struct ActiveLinks {
+    std::vector<size_t> nodes;
+    size_t next = 0;  // first entry of AliasSets::links not looked at yet
+  };
+
   void update_aliases(const std::string& written, size_t index,
                       std::map<std::string, Node*>* updated) {
-    const auto& shared = aliases_.of(written);
-    alias_work_ += shared.size() + index;
-    if (alias_work_ > kMostAliasWork)
-      throw NotImplementedError("the model has too many in-place operators on one tensor");
-    std::set<std::string> pending;
-    for (const std::string& name : shared) {
-      if (updated->count(name) == 0 && values_.count(name) > 0) pending.insert(name);
+    ActiveLinks& active = active_links_[aliases_.representative(written)];
+    const auto& links = aliases_.links(written);
+    for (; active.next < links.size() && links[active.next] < index; ++active.next) {
+      if (live_.needed[links[active.next]]) active.nodes.push_back(links[active.next]);
     }
-    if (pending.empty()) return;
-    propagate_same(index, &pending, updated);
-    replay_views(index, &pending, updated);
-    for (const std::string& name : pending) {
-      if (!used_after(name, index)) continue;
+    drop_unused_links(index, *updated, &active.nodes);
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const size_t i : active.nodes) changed = update_link(file_.nodes[i], updated) || changed;
+    }
+    for (const size_t i : active.nodes)
+      refuse_stale_values(file_.nodes[i], written, index, *updated);
+  }
+
+  // Keeps the links on paths from what is used later; the others never matter again.
+  void drop_unused_links(size_t index, const std::map<std::string, Node*>& updated,
+                         std::vector<size_t>* links) const {
+    std::set<std::string> wanted;
+    std::vector<size_t> kept;
+    for (auto it = links->rbegin(); it != links->rend(); ++it) {
+      const FileNode& node = file_.nodes[*it];
+      const std::string& source = first_reference(node);
+      bool keep = false;
+      for (const FileValue& output : node.outputs) {
+        for_each_reference(output, [&](const std::string& name) {
+          keep =
+              keep || wanted.count(name) > 0 || updated.count(name) > 0 || used_after(name, index);
+        });
+      }
+      if (!keep && !(updated.count(source) == 0 && used_after(source, index))) continue;
+      kept.push_back(*it);
+      wanted.insert(source);
+    }
+    links->assign(kept.rbegin(), kept.rend());
+    drop_unused_roots(index, updated, links);
+  }
+
+  // Drops links from values that nothing needs and that lead to one other value only.
+  void drop_unused_roots(size_t index, const std::map<std::string, Node*>& updated,
+                         std::vector<size_t>* links) const {
+    std::map<std::string, int> children;
+    std::set<std::string> results;
+    for (const size_t i : *links) {
+      ++children[first_reference(file_.nodes[i])];
+      for (const FileValue& output : file_.nodes[i].outputs)
+        for_each_reference(output, [&](const std::string& name) { results.insert(name); });
+    }
+    std::vector<size_t> kept;
+    for (const size_t i : *links) {
+      const std::string& source = first_reference(file_.nodes[i]);
+      const bool needed = used_after(source, index) || updated.count(source) > 0 ||
+                          results.count(source) > 0 || children[source] > 1;
+      if (needed) {
+        kept.push_back(i);
+        continue;
+      }
+      for (const FileValue& output : file_.nodes[i].outputs)
+        for_each_reference(output, [&](const std::string& name) { results.erase(name); });
+    }
+    *links = std::move(kept);
+  }
+
+  // Carries the new value over one link: the same tensor in both directions, views by taking the
+  // view again. True when something was updated.
+  bool update_link(const FileNode& node, std::map<std::string, Node*>* updated) {
+    if (node.outputs.size() != 1 || node.outputs[0].kind != Kind::Reference) return false;
+    const std::string& from = first_reference(node);
+    const std::string& to = node.outputs[0].name;
+    const auto source = updated->find(from);
+    const auto target = updated->find(to);
+    if ((source == updated->end()) == (target == updated->end())) return false;
+    const AliasKind kind = alias_kind(node);
+    if (kind == AliasKind::Same) {
+      if (source != updated->end()) {
+        (*updated)[to] = source->second;
+      } else {
+        (*updated)[from] = target->second;
+      }
+      return true;
+    }
+    if (kind != AliasKind::View || source == updated->end()) return false;
+    std::vector<Value> args = values_.at(to)->args();
+    args.at(0) = Value(source->second);
+    (*updated)[to] = call(node, node.target, std::move(args), {}, to);
+    return true;
+  }
+
+  void refuse_stale_values(const FileNode& node, const std::string& written, size_t index,
+                           const std::map<std::string, Node*>& updated) const {
+    const auto check = [&](const std::string& name) {
+      if (updated.count(name) > 0 || !used_after(name, index)) return;
       throw NotImplementedError(
           cat("'", name, "' shares memory with '", written,
               "', which is written in place; this use of views is not supported"),
           "use the operator's out-of-place variant in the model");
-    }
-  }
-
-  // Values that are the written tensor itself under another name, in both directions.
-  void propagate_same(size_t index, std::set<std::string>* pending,
-                      std::map<std::string, Node*>* updated) const {
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t i = 0; i < index; ++i) {
-        const FileNode& node = file_.nodes[i];
-        if (!live_.needed[i] || alias_kind(node) != AliasKind::Same || node.outputs.size() != 1)
-          continue;
-        const std::string& a = first_reference(node);
-        const std::string& b = node.outputs[0].name;
-        const bool forward = updated->count(a) > 0 && pending->erase(b) > 0;
-        if (forward) (*updated)[b] = updated->at(a);
-        const bool backward = updated->count(b) > 0 && pending->erase(a) > 0;
-        if (backward) (*updated)[a] = updated->at(b);
-        changed = changed || forward || backward;
-      }
-    }
-  }
-
-  // Views of what was written are taken again from the new value.
-  void replay_views(size_t index, std::set<std::string>* pending,
-                    std::map<std::string, Node*>* updated) {
-    for (size_t i = 0; i < index; ++i) {
-      const FileNode& node = file_.nodes[i];
-      const AliasKind kind = alias_kind(node);
-      if (!live_.needed[i] || updated->count(first_reference(node)) == 0) continue;
-      if (kind != AliasKind::View || node.outputs.size() != 1 ||
-          node.outputs[0].kind != Kind::Reference || pending->count(node.outputs[0].name) == 0) {
-        continue;
-      }
-      const std::string& name = node.outputs[0].name;
-      std::vector<Value> args = values_.at(name)->args();
-      args.at(0) = Value(updated->at(first_reference(node)));
-      (*updated)[name] = call(node, node.target, std::move(args), {}, name);
-      pending->erase(name);
-    }
+    };
+    check(first_reference(node));
+    for (const FileValue& output : node.outputs) for_each_reference(output, check);
   }
 
   // --- output ------------------------------------------------------------------------------------
@@ -455,7 +499,7 @@ class Builder {
   Liveness live_;
   std::unique_ptr<GraphModule> module_;
   std::map<std::string, Node*> values_;
-  uint64_t alias_work_ = 0;
+  std::map<std::string, ActiveLinks> active_links_;  // by AliasSets::representative
   std::set<std::string> attributes_;  // values that are parameters, buffers or constants
 };
 

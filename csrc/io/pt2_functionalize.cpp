@@ -54,21 +54,23 @@ const std::string& first_reference(const FileNode& node) {
 }
 
 AliasSets::AliasSets(const std::vector<FileNode>& nodes) {
-  std::set<std::string> known;
+  const auto links_values = [](const FileNode& node) {
+    return !first_reference(node).empty() && alias_kind(node) != AliasKind::None;
+  };
   for (const FileNode& node : nodes) {
+    if (!links_values(node)) continue;
     const std::string& source = first_reference(node);
-    if (source.empty() || alias_kind(node) == AliasKind::None) continue;
-    known.insert(source);
     for (const FileValue& output : node.outputs) {
       for_each_reference(output, [&](const std::string& name) {
-        known.insert(name);
         const std::string a = representative(name);
         const std::string b = representative(source);
         if (a != b) parent_[a] = b;
       });
     }
   }
-  for (const std::string& name : known) members_[representative(name)].push_back(name);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (links_values(nodes[i])) links_[representative(first_reference(nodes[i]))].push_back(i);
+  }
 }
 
 std::string AliasSets::representative(const std::string& name) const {
@@ -81,9 +83,9 @@ std::string AliasSets::representative(const std::string& name) const {
   return at;
 }
 
-const std::vector<std::string>& AliasSets::of(const std::string& name) const {
-  const auto it = members_.find(representative(name));
-  return it == members_.end() ? none_ : it->second;
+const std::vector<size_t>& AliasSets::links(const std::string& name) const {
+  const auto it = links_.find(representative(name));
+  return it == links_.end() ? none_ : it->second;
 }
 
 Liveness find_liveness(const FileGraph& graph, const AliasSets& aliases) {

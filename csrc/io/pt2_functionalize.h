@@ -28,15 +28,15 @@ const std::string& first_reference(const FileNode& node);
 class AliasSets {
  public:
   explicit AliasSets(const std::vector<FileNode>& nodes);
-  // All values that may share memory with `name`, itself included.
-  const std::vector<std::string>& of(const std::string& name) const;
+  // Nodes that tie values of the set of `name` together, in order.
+  const std::vector<size_t>& links(const std::string& name) const;
   // The name that stands for the set of `name`.
   std::string representative(const std::string& name) const;
 
  private:
   mutable std::map<std::string, std::string> parent_;  // paths are shortened while searching
-  std::map<std::string, std::vector<std::string>> members_;
-  std::vector<std::string> none_;
+  std::map<std::string, std::vector<size_t>> links_;
+  std::vector<size_t> none_;
 };
 
 struct Liveness {

@@ -31,7 +31,7 @@ void write_payload(ZipWriter* zip, const std::string& folder, const std::string&
   }
   for (size_t i = 0; i < storages.size(); ++i)
     zip->add(cat(folder, prefix, i), storages[i].content());
-  zip->add(folder + config_name, dump_json({{"config", config}}));
+  zip->add_compressed(folder + config_name, dump_json({{"config", config}}));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ void write_pt2(const GraphModule& model, const std::map<std::string, std::string
   write_payload(&zip, root + "data/weights/", "weight_", "model_weights_config.json", &weights);
   write_payload(&zip, root + "data/constants/", "tensor_", "model_constants_config.json",
                 &constants);
-  zip.add(root + "models/model.json", program);
+  zip.add_compressed(root + "models/model.json", program);
   zip.add(root + "data/sample_inputs/model.pt", "");  // none; PyTorch requires the record
   for (const auto& [name, content] : extra_files) {
     if (name.empty() || name[0] == '/' || name.find("..") != std::string::npos ||

@@ -112,12 +112,15 @@ void Graph::unlink(Node* node) {
   (node->next_ != nullptr ? node->next_->prev_ : last_) = node->prev_;
 }
 
-void Graph::add_uses(Node* node) {
+void Graph::add_uses(Node* node, bool is_new) {
   for (const Value& arg : node->args_) {
     for_each_node(arg, [&](Node* n) {
       if (n == nullptr) throw ValueError(cat("node '", node->name_, "' refers to a null node"));
       auto& users = n->users_;
-      if (std::find(users.begin(), users.end(), node) == users.end()) users.push_back(node);
+      // A new node can only be the last user: no search, so that building stays linear.
+      const bool known = is_new ? !users.empty() && users.back() == node
+                                : std::find(users.begin(), users.end(), node) != users.end();
+      if (!known) users.push_back(node);
     });
   }
   touch();
@@ -149,7 +152,7 @@ Node* Graph::append(std::unique_ptr<Node> owned) {
   link_before(node, insert_before_);
   by_name_[node->name_] = node;
   ++size_;
-  add_uses(node);
+  add_uses(node, true);
   return node;
 }
 

@@ -159,7 +159,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   Node* append(std::unique_ptr<Node> node);
   void link_before(Node* node, Node* before);  // before == null: at the end
   void unlink(Node* node);
-  void add_uses(Node* node);
+  void add_uses(Node* node, bool is_new = false);
   void remove_uses(Node* node);
 
   std::vector<std::unique_ptr<Node>> storage_;
