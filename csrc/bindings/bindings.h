@@ -24,5 +24,8 @@ void bind_runtime(py::module_& m);
 void bind_qscheme(py::module_& m);
 void bind_observers(py::module_& m);
 void bind_fake_quantize(py::module_& m);
+void bind_specs(py::module_& m);
+void bind_quantizers(py::module_& m);
+void bind_pt2e(py::module_& m);
 
 }  // namespace pt2q::python
