@@ -26,4 +26,5 @@ PYBIND11_MODULE(_core, m) {
   bind_specs(m);
   bind_quantizers(m);
   bind_pt2e(m);
+  bind_io(m);
 }

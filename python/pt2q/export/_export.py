@@ -9,7 +9,7 @@ from pt2q import _core, _pytree
 from pt2q._core import GraphModule, Tensor
 from pt2q._creation import as_tensor
 from pt2q._trace import TraceContext
-from pt2q.export._dynamic import Symbols
+from pt2q.export._dynamic import Dim, Symbols
 from pt2q.export.exported_program import ExportedProgram
 
 
@@ -29,7 +29,8 @@ def export(
         args, kwargs: example inputs: tensors or arrays, nested in tuples, lists and dicts; other
             values (None, numbers, strings) become constants of the graph.
         dynamic_shapes: for every input a dict {dimension: Dim}, a tuple of Dims, or None; given as a
-            tuple in the order of the inputs or a dict by name. All other sizes are fixed.
+            tuple in the order of the inputs or a dict by name. All other sizes are fixed; a GraphModule
+            given without dynamic_shapes keeps the dynamic dimensions it has.
         strict, preserve_module_call_signature: accepted for compatibility; there is one way to
             capture.
 
@@ -111,6 +112,22 @@ def _leaf_specs(tree: Any, spec: Any) -> Iterator[Any]:
         yield spec
 
 
+def _dims_of_graph(model: GraphModule, leaves: list[Any]) -> list[Any]:
+    """The dynamic dimensions a graph already has: exporting it again keeps them."""
+    ranges = model._extra("range_constraints") or {}
+    placeholders = iter([n for n in model.graph.nodes if n.op == "placeholder"])
+    specs: list[Any] = []
+    for leaf in leaves:
+        node = next(placeholders, None) if _is_tensor(leaf) else None
+        if node is None:
+            specs.append(None)
+            continue
+        names = [None if isinstance(size, int) else str(size) for size in node.meta["val"].shape]
+        dims = [n if n is not None and n.isidentifier() else None for n in names]
+        specs.append([n and Dim(n, min=ranges[n].lower, max=ranges[n].upper) if n in ranges else n and Dim(n) for n in dims])
+    return specs
+
+
 def _is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, Tensor) or (hasattr(leaf, "shape") and _core._is_array(leaf))
 
@@ -122,7 +139,10 @@ def _capture(
     values = _pytree.bind(names, args, kwargs)
     specs = _specs_by_name(dynamic_shapes, names)
     leaves, tree = _pytree.flatten(values)
-    leaf_specs = [s for name, value in zip(names, values) for s in _leaf_specs(value, specs.get(name))]
+    if dynamic_shapes is None and isinstance(mod, GraphModule):
+        leaf_specs = _dims_of_graph(mod, leaves)
+    else:
+        leaf_specs = [s for name, value in zip(names, values) for s in _leaf_specs(value, specs.get(name))]
     leaf_names = tuple(
         "_".join(str(part) for part in (names[path[0]], *path[1:])) for path in _pytree.leaf_paths(values)
     )
