@@ -55,7 +55,7 @@ bool is_pointwise(const ConvShape& s) {
 // Stride 1 can go either way: expanded frames waste no columns, but are KW times as large to write
 // and to read again through the L1 cache.
 bool expanded_is_faster(const ConvShape& s, const PackedWeights& w) {
-  if (!w.route.tiles()) return s.out_w() < 14 && s.dilation_w == 1;
+  if (!w.route.tiles()) return s.out_w() < 24 && s.dilation_w == 1;
   return s.out_w() < 6;
 }
 

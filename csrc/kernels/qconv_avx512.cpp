@@ -18,7 +18,7 @@ namespace {
 struct Avx512Base {
   using Acc = __m512i;
   static constexpr int kMaxPanels = 4;
-  static constexpr int kPixels1 = 8;
+  static constexpr int kPixels1 = 12;
   static Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
   static void store(int32_t* p, Acc a) { _mm512_storeu_si512(p, a); }
   // In place, so that the register allocator keeps all accumulators in registers.

@@ -16,7 +16,7 @@ void dot_block(const DotArgs& args) {
 #pragma GCC unroll 4
   for (int j = 0; j < kPanels; ++j) {
     const typename Arch::Acc start = Arch::load(args.init + 16 * j);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int i = 0; i < kPixels; ++i) acc[i][j] = start;
   }
   const ptrdiff_t step = args.step;
@@ -28,7 +28,7 @@ void dot_block(const DotArgs& args) {
       typename Arch::W b[kPanels];
 #pragma GCC unroll 4
       for (int j = 0; j < kPanels; ++j) b[j] = Arch::weights(w + j * panel_stride);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
       for (int i = 0; i < kPixels; ++i) {
         const typename Arch::Src s = Arch::bcast(a + i * step);
 #pragma GCC unroll 4
@@ -38,7 +38,7 @@ void dot_block(const DotArgs& args) {
       a += 4;
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int i = 0; i < kPixels; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kPanels; ++j) Arch::store(args.acc + (i * kPanels + j) * 16, acc[i][j]);
@@ -59,10 +59,10 @@ DotTable make_dot_table() {
   fill_dot_row<Arch, 1, Arch::kPixels1>(table);
   table.max_pixels[0] = Arch::kPixels1;
   if constexpr (Arch::kMaxPanels == 4) {
-    fill_dot_row<Arch, 2, 8>(table);
+    fill_dot_row<Arch, 2, 12>(table);
     fill_dot_row<Arch, 3, 8>(table);
     fill_dot_row<Arch, 4, 6>(table);
-    table.max_pixels[1] = 8;
+    table.max_pixels[1] = 12;
     table.max_pixels[2] = 8;
     table.max_pixels[3] = 6;
   }

@@ -34,7 +34,7 @@ using DotFn = void (*)(const DotArgs&);
 // 16-bit sums cannot saturate.
 enum class DotKind { vnni, maddubs, s16 };
 
-constexpr int kMaxPixels = 8;  // pixels per DotFn block
+constexpr int kMaxPixels = 12;  // pixels per DotFn block
 constexpr int kMaxPanels = 4;
 
 struct DotTable {
