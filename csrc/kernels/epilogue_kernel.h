@@ -4,7 +4,7 @@
 // V: F (16 floats), I (16 int32); load_i, load_f, set_f, to_float, to_int (rint half even), fma,
 // mul, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x, y),
 // zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n),
-// store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2.
+// store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2 / store_q16x4.
 #pragma once
 
 #include "kernels/epilogue.h"
@@ -127,7 +127,15 @@ struct EpilogueKernel {
       for (; row < b.rows; ++row) fast_tail<kS8, kAdd, kAddS8>(a, b, dst, row, 0);
       return;
     }
-    for (int row = 0; row < b.rows; ++row) {
+    int row = 0;
+    for (; b.channels == 16 && row + 4 <= b.rows; row += 4) {
+      const I q0 = fast_lane<kAdd, kAddS8>(a, b, row, 0, 16);
+      const I q1 = fast_lane<kAdd, kAddS8>(a, b, row + 1, 0, 16);
+      const I q2 = fast_lane<kAdd, kAddS8>(a, b, row + 2, 0, 16);
+      const I q3 = fast_lane<kAdd, kAddS8>(a, b, row + 3, 0, 16);
+      V::template store_q16x4<kS8>(dst + row * b.dst_stride, b.dst_stride, q0, q1, q2, q3, a.pack);
+    }
+    for (; row < b.rows; ++row) {
       int c = 0;
       for (; c + 64 <= b.channels; c += 64) {
         const I q0 = fast_lane<kAdd, kAddS8>(a, b, row, c, 16);

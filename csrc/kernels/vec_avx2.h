@@ -118,6 +118,13 @@ struct VecAvx2 {
     store32<kS8>(p, a, b, k);
     store32<kS8>(q, c, d, k);
   }
+  template <bool kS8>
+  static void store_q16x4(uint8_t* p, ptrdiff_t stride, I a, I b, I c, I d, const Pack& k) {
+    store_packed16<kS8>(p, a, k, 16);
+    store_packed16<kS8>(p + stride, b, k, 16);
+    store_packed16<kS8>(p + 2 * stride, c, k, 16);
+    store_packed16<kS8>(p + 3 * stride, d, k, 16);
+  }
 };
 
 }  // namespace pt2q::kernels

@@ -78,6 +78,14 @@ struct VecAvx512 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(x));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm512_extracti64x4_epi64(x, 1));
   }
+  template <bool kS8>
+  static void store_q16x4(uint8_t* p, ptrdiff_t stride, I a, I b, I c, I d, const Pack& k) {
+    const __m512i x = pack<kS8>(a, b, c, d, k);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(x));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + stride), _mm512_extracti32x4_epi32(x, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 2 * stride), _mm512_extracti32x4_epi32(x, 2));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 3 * stride), _mm512_extracti32x4_epi32(x, 3));
+  }
 };
 
 }  // namespace pt2q::kernels
