@@ -71,15 +71,13 @@ def interleaved_latency(models: list[Any], batch: np.ndarray, seconds: float = 1
     return [value / len(batch) for value in best]
 
 
-def saturation_verdict(compiled: Any) -> str:
+def saturation_verdict(compiled: Any, batch: np.ndarray) -> str:
     """What compile found out about 16-bit saturation, in one phrase."""
-    verdicts = [row["exactness"] for row in compiled.report() if row.get("exactness")]
-    if not verdicts:
-        return "no int8 layers"
-    counts: dict[str, int] = {}
-    for verdict in verdicts:
-        counts[verdict] = counts.get(verdict, 0) + 1
-    return ", ".join(f"{n} x {verdict}" for verdict, n in sorted(counts.items(), key=lambda c: -c[1]))
+    layers = [s for s in compiled.steps(batch) if ".qconv" in s["op"] or ".qlinear" in s["op"]]
+    exact = [s for s in layers if s["note"].startswith("exact")]
+    refused = compiled.refused()
+    text = f"none: {len(exact)} of {len(layers)} int8 layers proven exact"
+    return text + (f", {len(refused)} layers left in float" if refused else "")
 
 
 def run(task: Task, out: pathlib.Path, progress: bool) -> Result:
@@ -122,7 +120,7 @@ def run(task: Task, out: pathlib.Path, progress: bool) -> Result:
         sizes=(float_path.stat().st_size, int8_path.stat().st_size),
         latency=(latency[0], latency[1]),
         calibration_rate=seen.samples_per_second,
-        saturation=saturation_verdict(compiled),
+        saturation=saturation_verdict(compiled, task.images[:1]),
     )
 
 
