@@ -244,6 +244,24 @@ void register_shrink(OpTable& t) {
       "", own({0}), infer_float_only, false);
 }
 
+// In evaluation a leaky ReLU with the mean slope.
+void register_rrelu(OpTable& t) {
+  define_activation(
+      t, "rrelu",
+      "(Tensor self, Scalar lower=0.125, Scalar upper=0.33333333333333331, bool training=False, "
+      "Generator? generator=None) -> Tensor",
+      [](const Args& a) {
+        if (a.boolean(3)) {
+          throw NotImplementedError("rrelu with training=True is not supported",
+                                    "export the model in eval mode");
+        }
+        const double slope = (a.number(1) + a.number(2)) / 2;
+        return unary_float(a,
+                           [=](auto x) { return x > 0 ? x : x * static_cast<decltype(x)>(slope); });
+      },
+      "", own({0}));
+}
+
 // One slope, or one per channel (dimension 1).
 void register_prelu(OpTable& t) {
   OpDef& op = t.define("aten.prelu.default", "(Tensor self, Tensor weight) -> Tensor");
@@ -318,6 +336,7 @@ void register_activation(OpTable& t) {
   register_hard(t);
   register_exponential(t);
   register_shrink(t);
+  register_rrelu(t);
   register_prelu(t);
   register_glu(t);
 }

@@ -184,6 +184,7 @@ void register_basic(OpTable& t) {
     mode.infer = infer_divide_mode;
     mode.reference = divide_mode;
     mode.traits.pointwise = true;
+    t.define_inplace(tensor ? "aten.div_.Tensor_mode" : "aten.div_.Scalar_mode", mode.name);
   }
   t.define_alias("aten.multiply.Tensor", "aten.mul.Tensor");
   t.define_alias("aten.subtract.Tensor", "aten.sub.Tensor");
@@ -202,6 +203,8 @@ void register_modular(OpTable& t) {
   scalar.infer = infer_binary_promoted;
   scalar.reference = floor_divide;
   scalar.traits.pointwise = true;
+  t.define_inplace("aten.floor_divide_.Tensor", "aten.floor_divide.default");
+  t.define_inplace("aten.floor_divide_.Scalar", "aten.floor_divide.Scalar");
 }
 
 void register_power(OpTable& t) {
@@ -231,6 +234,19 @@ void register_arithmetic(OpTable& t) {
   define_binary(t, "minimum.default", infer_binary_promoted, smallest, true);
   t.define_alias("aten.max.other", "aten.maximum.default");
   t.define_alias("aten.min.other", "aten.minimum.default");
+  define_binary(t, "hypot.default", infer_binary_float,
+                floating([](auto a, auto b) { return std::hypot(a, b); }), true);
+  define_binary(t, "copysign.Tensor", infer_binary_float,
+                floating([](auto a, auto b) { return std::copysign(a, b); }));
+  define_binary(t, "xlogy.Tensor", infer_binary_float, floating([](auto a, auto b) {
+                  if (b != b) return b;
+                  return a == 0 ? a * 0 : a * std::log(b);
+                }));
+  // fmax and fmin prefer the number to NaN.
+  define_binary(t, "fmax.default", infer_binary_promoted,
+                promoted([](auto a, auto b) { return a != a || b > a ? b : a; }), true);
+  define_binary(t, "fmin.default", infer_binary_promoted,
+                promoted([](auto a, auto b) { return a != a || b < a ? b : a; }), true);
   define_binary(t, "atan2.default", infer_binary_float,
                 floating([](auto a, auto b) { return std::atan2(a, b); }));
   define_binary(t, "logaddexp.default", infer_binary_float, floating([](auto a, auto b) {

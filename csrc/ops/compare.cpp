@@ -155,6 +155,7 @@ void register_bits(OpTable& t) {
     });
   };
   inverse.traits.pointwise = true;
+  t.define_inplace("aten.bitwise_not_.default", "aten.bitwise_not.default");
 }
 
 // --- where ---------------------------------------------------------------------------------------

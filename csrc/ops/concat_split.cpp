@@ -215,6 +215,12 @@ void register_concat_split(OpTable& t) {
                chunk_parts);
   define_split(t, "tensor_split.sections",
                "(Tensor(a -> *) self, SymInt sections, int dim=0) -> Tensor(a)[]", section_parts);
+  define_split(t, "unsafe_split.Tensor", "(Tensor self, SymInt split_size, int dim=0) -> Tensor[]",
+               split_parts);
+  define_split(t, "unsafe_chunk.default", "(Tensor self, int chunks, int dim=0) -> Tensor[]",
+               chunk_parts);
+  define_split(t, "unsafe_split_with_sizes.default",
+               "(Tensor self, SymInt[] split_sizes, int dim=0) -> Tensor[]", given_parts);
   define_split(t, "unbind.int", "(Tensor(a -> *) self, int dim=0) -> Tensor(a)[]", unit_parts, 1,
                true);
 }

@@ -154,6 +154,9 @@ void register_gather_scatter(OpTable& t) {
   define_scatter(t, "scatter.src", "Tensor src", false);
   define_scatter(t, "scatter.value", "Scalar value", false);
   define_scatter(t, "scatter_add.default", "Tensor src", true);
+  t.define_inplace("aten.scatter_.src", "aten.scatter.src");
+  t.define_inplace("aten.scatter_.value", "aten.scatter.value");
+  t.define_inplace("aten.scatter_add_.default", "aten.scatter_add.default");
   define_search(t, "bucketize.Tensor",
                 "(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> "
                 "Tensor",

@@ -51,9 +51,11 @@ void register_dropout(OpTable& t) {
   const auto plain = [](const Args& args) { return dropout(args, false); };
   const auto channels = [](const Args& args) { return dropout(args, true); };
   define_identity(t, "dropout", schema, plain);
-  t.define_inplace("aten.dropout_.default", "aten.dropout.default");
+  t.define_inplace("aten.dropout_.default", "aten.dropout.default").schema.args[0].name = "self";
   define_identity(t, "feature_dropout", schema, channels);
-  t.define_inplace("aten.feature_dropout_.default", "aten.feature_dropout.default");
+  t.define_inplace("aten.feature_dropout_.default", "aten.feature_dropout.default")
+      .schema.args[0]
+      .name = "self";
   OpDef& native = t.define("aten.native_dropout.default",
                            "(Tensor input, float p, bool? train) -> (Tensor, Tensor)");
   native.infer = [](const Args& args) -> Value {

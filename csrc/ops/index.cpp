@@ -300,7 +300,23 @@ void register_select(OpTable& t) {
       put_rows(rows, source.to(x.dtype()), add, &out);
       return out.transpose(0, dim).contiguous();
     };
+    const std::string base = add ? "aten.index_add" : "aten.index_copy";
+    t.define_inplace(base + "_.default", base + ".default");
   }
+  OpDef& fill = t.define("aten.index_fill.int_Scalar",
+                         "(Tensor self, int dim, Tensor index, Scalar value) -> Tensor");
+  fill.infer = same_as_input;
+  fill.reference = [](const Args& args) -> Value {
+    Tensor out = args.tensor(0).clone();
+    const int64_t dim = wrap_dim(args.integer(1), out.dim());
+    const Tensor value = as_tensor(args.value(3), out.dtype());
+    const Tensor rows = dense<int64_t>(args.tensor(2));
+    for (int64_t i = 0; i < rows.numel(); ++i) {
+      out.select(dim, rows.data<int64_t>()[i]).copy_(value);
+    }
+    return out;
+  };
+  t.define_inplace("aten.index_fill_.int_Scalar", "aten.index_fill.int_Scalar");
 }
 
 // --- masked_fill ---------------------------------------------------------------------------------

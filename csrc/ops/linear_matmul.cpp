@@ -191,6 +191,9 @@ void register_linear_matmul(OpTable& t) {
                  "(Tensor self, Tensor mat, Tensor vec, *, Scalar beta=1, Scalar alpha=1) -> "
                  "Tensor",
                  infer_added, {1, 2});
+  for (const char* name : {"addmm", "baddbmm", "addmv"}) {
+    t.define_inplace(cat("aten.", name, "_.default"), cat("aten.", name, ".default"));
+  }
 }
 
 }  // namespace pt2q

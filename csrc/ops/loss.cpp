@@ -65,6 +65,17 @@ void register_elementwise(OpTable& t) {
                          return d < T(beta) ? T(0.5) * d * d / T(beta) : d - T(0.5) * T(beta);
                        };
                      });
+  define_elementwise(t, "huber_loss", "int reduction=1, float delta=1.0", 2, [](const Args& args) {
+    const double delta = args.number(3);
+    return [delta](auto x, auto y) {
+      using T = decltype(x);
+      const T d = std::abs(x - y);
+      return d <= T(delta) ? T(0.5) * d * d : T(delta) * (d - T(0.5) * T(delta));
+    };
+  });
+  define_elementwise(t, "soft_margin_loss", "int reduction=1", 2, [](const Args&) {
+    return [](auto x, auto y) { return std::log1p(std::exp(-x * y)); };
+  });
   define_elementwise(t, "kl_div", "int reduction=1, *, bool log_target=False", 2,
                      [](const Args& args) {
                        const bool log_target = args.boolean(3);

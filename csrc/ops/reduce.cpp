@@ -319,6 +319,7 @@ void define_cumulative(OpTable& t, const std::string& name, bool product) {
       return out.to(meta.dtype);
     });
   };
+  t.define_inplace("aten." + name + "_.default", "aten." + name + ".default");
 }
 
 }  // namespace

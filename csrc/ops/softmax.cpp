@@ -1,5 +1,6 @@
-// softmax and log_softmax.
+// softmax, log_softmax, and the safe softmax of decomposed attention (a row of -inf gives zeros).
 #include <cmath>
+#include <limits>
 
 #include "base/strings.h"
 #include "ops/support/facts.h"
@@ -12,9 +13,13 @@ namespace {
 using namespace ops;
 
 template <typename T>
-void softmax_line(const T* x, T* y, int64_t n, int64_t step, bool log) {
+void softmax_line(const T* x, T* y, int64_t n, int64_t step, bool log, bool safe) {
   T top = x[0];
   for (int64_t i = 1; i < n; ++i) top = std::max(top, x[i * step]);
+  if (safe && top == -std::numeric_limits<T>::infinity()) {
+    for (int64_t i = 0; i < n; ++i) y[i * step] = 0;
+    return;
+  }
   T sum = 0;
   for (int64_t i = 0; i < n; ++i) {
     const T e = std::exp(x[i * step] - top);
@@ -29,15 +34,15 @@ void softmax_line(const T* x, T* y, int64_t n, int64_t step, bool log) {
   }
 }
 
-Value softmax(const Args& args, bool log) {
+Value softmax(const Args& args, bool log, bool safe) {
   const TensorMeta meta = infer_output(args);
   return visit_float(meta.dtype, [&](auto tag) -> Value {
     using T = decltype(tag);
     const Tensor x = dense<T>(args.tensor(0));
     Tensor y = make_output(with_dtype(meta, DTypeOf<T>::value));
     for_each_line<T>(x, y, wrap_dim(args.integer(1), x.dim()),
-                     [log](const T* in, T* out, int64_t n, int64_t step) {
-                       softmax_line(in, out, n, step, log);
+                     [log, safe](const T* in, T* out, int64_t n, int64_t step) {
+                       softmax_line(in, out, n, step, log, safe);
                      });
     return y.to(meta.dtype);
   });
@@ -58,10 +63,11 @@ Value infer_softmax(const Args& args) {
   return meta;
 }
 
-void define_softmax(OpTable& t, const std::string& name, const char* last, bool log) {
+void define_softmax(OpTable& t, const std::string& name, const char* last, bool log,
+                    bool safe = false) {
   OpDef& op = t.define("aten." + name, cat("(Tensor self, int dim, ", last, ") -> Tensor"));
   op.infer = infer_softmax;
-  op.reference = [log](const Args& args) { return softmax(args, log); };
+  op.reference = [log, safe](const Args& args) { return softmax(args, log, safe); };
   if (!log) op.quant = fixed(1.0 / 256, 0);
 }
 
@@ -70,6 +76,8 @@ void define_softmax(OpTable& t, const std::string& name, const char* last, bool 
 void register_softmax(OpTable& t) {
   define_softmax(t, "softmax.int", "ScalarType? dtype=None", false);
   define_softmax(t, "log_softmax.int", "ScalarType? dtype=None", true);
+  // Differs from softmax only in rows that are -inf throughout.
+  define_softmax(t, "_safe_softmax.default", "ScalarType? dtype=None", false, true);
   define_softmax(t, "_softmax.default", "bool half_to_float", false);
   define_softmax(t, "_log_softmax.default", "bool half_to_float", true);
 }

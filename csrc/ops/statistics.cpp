@@ -216,6 +216,30 @@ void register_distances(OpTable& t) {
   };
 }
 
+// Distances between all rows of x1 [.., P, M] and x2 [.., R, M]: [.., P, R].
+void register_cdist(OpTable& t) {
+  OpDef& op = t.define("aten.cdist.default",
+                       "(Tensor x1, Tensor x2, float p=2.0, int? compute_mode=None) -> Tensor");
+  op.infer = [](const Args& args) -> Value {
+    const TensorMeta &a = args.meta(0), &b = args.meta(1);
+    if (rank(a) < 2 || rank(b) < 2 || !same_size(a.sizes.back(), b.sizes.back())) {
+      throw ValueError(cat("cdist needs matrices with the same number of columns, got ",
+                           text(a.sizes), " and ", text(b.sizes)));
+    }
+    SymShape out = broadcast(SymShape(a.sizes.begin(), a.sizes.end() - 2),
+                             SymShape(b.sizes.begin(), b.sizes.end() - 2));
+    out.push_back(a.sizes[a.sizes.size() - 2]);
+    out.push_back(b.sizes[b.sizes.size() - 2]);
+    return with_sizes(a, out);
+  };
+  op.reference = [](const Args& args) -> Value {
+    infer_output(args);
+    const Tensor difference =
+        run("aten.sub.Tensor", {args.tensor(0).unsqueeze(-2), args.tensor(1).unsqueeze(-3)});
+    return run("aten.linalg_vector_norm.default", {difference, args.value(2), Ints{-1}});
+  };
+}
+
 // v * g / |v|, the norm over all dimensions but one (dim -1: over all).
 void register_weight_norm(OpTable& t) {
   OpDef& op = t.define("aten._weight_norm.default", "(Tensor v, Tensor g, int dim=0) -> Tensor");
@@ -248,6 +272,7 @@ void register_statistics(OpTable& t) {
   register_histogram(t);
   register_median(t);
   register_distances(t);
+  register_cdist(t);
   register_weight_norm(t);
 }
 

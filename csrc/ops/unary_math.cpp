@@ -94,6 +94,12 @@ void register_trigonometry(OpTable& t) {
   define_float(t, "atan", [](auto x) { return std::atan(x); });
   define_float(t, "sinh", [](auto x) { return std::sinh(x); });
   define_float(t, "cosh", [](auto x) { return std::cosh(x); });
+  define_float(t, "deg2rad", [](auto x) { return x * decltype(x)(M_PI / 180); });
+  define_float(t, "rad2deg", [](auto x) { return x * decltype(x)(180 / M_PI); });
+  define_float(t, "sinc", [](auto x) {
+    using T = decltype(x);
+    return x == 0 ? T(1) : std::sin(x * T(M_PI)) / (x * T(M_PI));
+  });
   define_float(t, "asinh", [](auto x) { return std::asinh(x); });
   define_float(t, "acosh", [](auto x) { return std::acosh(x); });
   define_float(t, "atanh", [](auto x) { return std::atanh(x); });
@@ -189,6 +195,24 @@ void register_clamp(OpTable& t) {
   t.define_alias("aten.clip.default", "aten.clamp.default");
 }
 
+// log(x / (1 - x)) with x kept eps away from 0 and 1 when eps is given.
+void register_logit(OpTable& t) {
+  OpDef& op = t.define("aten.logit.default", "(Tensor self, float? eps=None) -> Tensor");
+  op.infer = same_as_input_float;
+  op.reference = [](const Args& args) -> Value {
+    const double eps = args.is_none(1) ? 0 : args.number(1);
+    const bool limited = !args.is_none(1);
+    return unary_float(args, [=](auto x) {
+      using T = decltype(x);
+      const T low = static_cast<T>(eps), high = T(1) - static_cast<T>(eps);
+      const T p = !limited || x != x ? x : std::min(std::max(x, low), high);
+      return std::log(p / (T(1) - p));
+    });
+  };
+  op.traits.pointwise = true;
+  t.define_inplace("aten.logit_.default", "aten.logit.default");
+}
+
 void register_nan_to_num(OpTable& t) {
   OpDef& op = t.define("aten.nan_to_num.default",
                        "(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> "
@@ -213,6 +237,7 @@ void register_nan_to_num(OpTable& t) {
     });
   };
   op.traits.pointwise = true;
+  t.define_inplace("aten.nan_to_num_.default", "aten.nan_to_num.default");
 }
 
 }  // namespace
@@ -223,6 +248,7 @@ void register_unary_math(OpTable& t) {
   register_signs(t);
   register_rounding(t);
   register_clamp(t);
+  register_logit(t);
   register_nan_to_num(t);
 }
 

@@ -27,6 +27,8 @@ def cases(c):
     c.add("leaky_relu", c.randn(8), 0.2)
     c.add("gelu", c.randn(8, scale=2), approximate="tanh")
     c.add("gelu", c.randn(8, scale=2), approximate="none")
+    c.add("rrelu", c.randn(8))
+    c.add("rrelu", c.randn(8), 0.2, 0.4)
     c.add("elu", c.randn(8), 0.7, 1.2, 0.9)
     c.add("celu", c.randn(8), 1.7)
     c.add("softplus", c.randn(8, scale=10), 2, 10)

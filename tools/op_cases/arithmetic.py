@@ -22,9 +22,13 @@ def cases(c):
     c.add("mul.Tensor", c.ints(-128, 127, 8, dtype=torch.int8), c.ints(-128, 127, 8, dtype=torch.int8))
     modular(c)
     power(c)
-    for name in ["maximum", "minimum", "max.other", "min.other", "atan2", "logaddexp"]:
+    for name in ["maximum", "minimum", "max.other", "min.other", "atan2", "logaddexp", "hypot",
+                 "copysign.Tensor", "xlogy.Tensor", "fmax", "fmin"]:
         c.add(name, c.randn(2, 3), c.randn(1, 3))
     c.add("maximum", torch.tensor([1.0, float("nan"), 2.0]), torch.tensor([float("nan"), 1.0, 3.0]))
+    for name in ["fmax", "fmin"]:
+        c.add(name, torch.tensor([1.0, float("nan"), 2.0]), torch.tensor([float("nan"), 1.0, 3.0]))
+    c.add("xlogy.Tensor", torch.tensor([0.0, 0.0, 1.0]), torch.tensor([0.0, float("nan"), 2.0]))
     c.add("minimum", c.ints(-9, 9, 5), c.ints(-9, 9, 5, dtype=torch.int32))
     c.add("logaddexp", torch.tensor([float("-inf"), 0.0]), torch.tensor([float("-inf"), 1.0]))
 

@@ -28,6 +28,8 @@ def cases(c):
     c.add("index_add", x, 0, torch.tensor([3, 0]), c.randn(2, 5, 6), alpha=0.5)
     c.add("index_copy", x, -1, torch.tensor([3, 0]), c.randn(4, 5, 2))
     c.error("index_copy", "ValueError", x, 0, torch.tensor([3, 0]), c.randn(3, 5, 6))
+    c.add("index_fill.int_Scalar", x, 1, torch.tensor([3, 0, -1]), 2.5)
+    c.error("index_fill.int_Scalar", "IndexError", x, 1, torch.tensor([5]), 2.5)
     masked(c)
 
 

@@ -4,7 +4,7 @@ import torch
 
 
 def cases(c):
-    for name in ["mse_loss", "l1_loss", "smooth_l1_loss"]:
+    for name in ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss"]:
         for reduction in [0, 1, 2]:
             c.add(name, c.randn(2, 3), c.randn(2, 3), reduction)
     c.add("smooth_l1_loss", c.randn(2, 3), c.randn(2, 3), 1, 0.5)

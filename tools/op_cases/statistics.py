@@ -36,5 +36,8 @@ def distances(c):
     c.add("cosine_similarity", torch.zeros(2, 3), c.randn(2, 3))
     c.add("pairwise_distance", c.randn(2, 3), c.randn(2, 3))
     c.add("pairwise_distance", c.randn(2, 3), c.randn(1, 3), 1.0, 1e-4, True)
+    c.add("cdist", c.randn(2, 3, 4), c.randn(5, 4))
+    c.add("cdist", c.randn(3, 4), c.randn(2, 4), 1.0)
+    c.error("cdist", "ValueError", c.randn(3, 4), c.randn(2, 3))
     c.add("outer", c.randn(3), c.randn(2))
     c.error("outer", "ValueError", c.randn(3, 1), c.randn(2))

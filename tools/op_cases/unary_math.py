@@ -4,7 +4,7 @@ import torch
 
 POSITIVE = ["log", "log2", "log10", "sqrt", "rsqrt"]
 ANY = ["exp", "exp2", "expm1", "erf", "erfc", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh",
-       "reciprocal"]
+       "reciprocal", "deg2rad", "rad2deg", "sinc"]
 UNIT = ["asin", "acos", "atanh", "erfinv", "log1p"]
 SAME = ["abs", "neg", "square", "sign", "sgn", "absolute", "negative", "ceil", "floor", "trunc",
         "round"]
@@ -33,6 +33,9 @@ def cases(c):
     c.add("frac", c.randn(6, scale=3))
     c.add("round.decimals", c.randn(6, scale=30), decimals=1)
     c.add("round.decimals", c.randn(6, scale=3000), decimals=-2)
+    c.add("logit", c.rand(2, 3, low=0.05, high=0.95))
+    c.add("logit", torch.tensor([0.0, 1.0, 0.5, float("nan")]), 1e-3)
+    c.add("logit", torch.tensor([0.0, 1.0, 1.5]))
     clamp(c)
     special = torch.tensor([float("nan"), float("inf"), float("-inf"), 1.0])
     c.add("nan_to_num", special)
