@@ -164,16 +164,44 @@ def is_view(op, args, kwargs, expected):
     return out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
 
 
+def write_schemas(names):
+    """PyTorch's declarations of all operators with cases, and of their in-place variants."""
+    schemas = {}
+    for name in sorted(names):
+        _, packet, overload = name.split(".")
+        for candidate in (packet, packet + "_"):
+            op = getattr(getattr(torch.ops.aten, candidate, None), overload, None)
+            if op is None and candidate == "floor_divide_":
+                op = torch.ops.aten.floor_divide_.Tensor
+            if op is not None:
+                text = str(op._schema)
+                full = f"aten.{candidate}.{op._overloadname}"
+                schemas[full] = spell_enums(text[text.index("("):])
+    path = ROOT / "tests/cases/op_schemas.json"
+    path.write_text(json.dumps(schemas, indent=0) + "\n")
+    print(f"{path.name}: {len(schemas)} schemas")
+
+
+def spell_enums(text):
+    """PyTorch prints enumerations in defaults as numbers."""
+    return text.replace("memory_format=0", "memory_format=contiguous_format").replace(
+        "ScalarType? dtype=4", "ScalarType? dtype=long")
+
+
 def main():
     sys.path.insert(0, str(ROOT / "tools"))
     torch.set_num_threads(1)
+    names = set()
     for family in sys.argv[1:] or FAMILIES:
         c = Cases(family)
         importlib.import_module(f"op_cases.{family}").cases(c)
+        names |= {i["op"] for i in c.items}
         lines = ",\n".join(json.dumps(i, separators=(",", ":")) for i in c.items)
         path = ROOT / f"tests/cases/ops/{family}.json"
         path.write_text(f"[\n{lines}\n]\n")
         print(f"{path.name}: {len(c.items)} cases, {path.stat().st_size // 1024} KiB")
+    if not sys.argv[1:]:
+        write_schemas(names)
 
 
 if __name__ == "__main__":

@@ -189,9 +189,12 @@ Value attention(const Args& args) {
                        v.size(-1), static_cast<T>(scale), args.boolean(kCausal)});
     }
     T* y = out.mutable_data<T>();
-    parallel_for(static_cast<int64_t>(heads.size()), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t h = begin; h < end; ++h) attend(heads[idx(h)], y + h * length * v.size(-1));
-    });
+    const int64_t work = length * source * (depth + v.size(-1));
+    parallel_for(static_cast<int64_t>(heads.size()), grain_for(work),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t h = begin; h < end; ++h)
+                     attend(heads[idx(h)], y + h * length * v.size(-1));
+                 });
     return out.to(meta.dtype);
   });
 }

@@ -44,7 +44,7 @@ Value::List batch_norm(const Args& args, const BatchNorm& bn) {
     T* out = y.template mutable_data<T>();
     const Tensor m = bn.training ? Tensor() : dense<T>(mean);
     const Tensor v = bn.training ? Tensor() : dense<T>(var);
-    parallel_for(c, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(c, grain_for(n * plane), [&](int64_t begin, int64_t end) {
       for (int64_t ch = begin; ch < end; ++ch) {
         const T* in = x.data<T>() + ch * plane;
         double mu = 0, variance = 0;

@@ -116,7 +116,7 @@ Value sampler(const Args& args) {
     const int64_t channels = x.size(1), h = x.size(2), w = x.size(3);
     const int64_t points = out.size(2) * out.size(3);
     T* y = out.mutable_data<T>();
-    parallel_for(x.size(0) * channels, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(x.size(0) * channels, grain_for(16 * points), [&](int64_t begin, int64_t end) {
       for (int64_t plane = begin; plane < end; ++plane) {
         const Plane<T> image{x.data<T>() + plane * h * w, h, w};
         const T* at = grid.data<T>() + plane / channels * points * 2;

@@ -35,7 +35,7 @@ Value::List normalize_rows(const Args& args, size_t weight_arg, size_t bias_arg,
     T* out = y.template mutable_data<T>();
     T* mean_out = means.template mutable_data<T>();
     T* scale_out = scales.template mutable_data<T>();
-    parallel_for(norm.rows, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(norm.rows, grain_for(4 * norm.length), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const T* in = x.data<T>() + r * norm.length;
         const auto m = Moments<T>::of(in, 1, norm.length, 0);

@@ -147,7 +147,7 @@ Tensor apply_taps(const Tensor& x, int64_t dim, const Taps& taps) {
   const int64_t outer = out.numel() / (inner * out_size);
   const T* from = x.data<T>();
   T* to = out.mutable_data<T>();
-  parallel_for(outer, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(outer, grain_for(taps.count * out_size * inner), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * out_size; row < end * out_size; ++row) {
       T* y = to + row * inner;
       for (int64_t k = 0; k < taps.count; ++k) {

@@ -393,6 +393,30 @@ TEST(OpTable, InplaceVariantsWriteTheirArgument) {
   }
 }
 
+// One argument as text, so that differences read well.
+std::string declaration(const SchemaArg& a) {
+  return cat(a.name, ": type ", static_cast<int>(a.type), a.is_list ? " list " : " ", a.list_size,
+             a.optional ? " optional" : "", a.optional_items ? " optional items" : "",
+             a.kwarg_only ? " kwarg-only" : "",
+             a.has_default ? " = " + a.default_value.to_string() : "");
+}
+
+TEST(OpTable, SchemasArePyTorchs) {
+  const fs::path path = fs::path(PT2Q_SOURCE_DIR) / "tests/cases/op_schemas.json";
+  const json schemas = json::parse(std::ifstream(path));
+  for (const std::string& name : op_table().names()) {
+    const OpDef& op = op_table().get(name);
+    if (op.namespace_name() != "aten") continue;
+    ASSERT_TRUE(schemas.contains(name)) << name << " is no operator of PyTorch";
+    const Schema expected = parse_schema(schemas.at(name).get<std::string>());
+    ASSERT_EQ(op.schema.args.size(), expected.args.size()) << name;
+    for (size_t i = 0; i < expected.args.size(); ++i) {
+      EXPECT_EQ(declaration(op.schema.args[i]), declaration(expected.args[i])) << name;
+    }
+    EXPECT_EQ(op.schema.returns.size(), expected.returns.size()) << name;
+  }
+}
+
 TEST(OpTable, EveryRowHasCases) {
   std::set<std::string> covered;
   for (const fs::path& file : case_files()) {

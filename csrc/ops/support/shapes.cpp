@@ -193,6 +193,10 @@ void require_rank(const TensorMeta& meta, int64_t ndim, const char* what) {
 
 bool same_size(const SymInt& a, const SymInt& b) { return a.hint() == b.hint(); }
 std::string text(const SymShape& sizes) { return list_to_string(sizes); }
+int64_t grain_for(int64_t operations) {
+  constexpr int64_t kWorthAThread = 1 << 16;
+  return std::max<int64_t>(1, kWorthAThread / std::max<int64_t>(1, operations));
+}
 size_t idx(int64_t i) { return static_cast<size_t>(i); }
 
 Ints repeat_to(const Ints& given, size_t count, int64_t fallback) {

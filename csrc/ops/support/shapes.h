@@ -39,6 +39,9 @@ void require_rank(const TensorMeta& meta, int64_t ndim, const char* what);
 // Sizes agree as far as the hints tell.
 bool same_size(const SymInt& a, const SymInt& b);
 std::string text(const SymShape& sizes);
+// Items per thread for parallel_for when one item takes `operations`: below that, a thread costs
+// more than it saves.
+int64_t grain_for(int64_t operations);
 size_t idx(int64_t i);  // a checked-by-construction index for vectors
 
 // Keeps `given` unless it is empty, then `count` times `fallback` (e.g. stride=[] of a pool).

@@ -96,7 +96,7 @@ void im2col(const Window& w, int64_t channels, const T* image, T* columns) {
 template <typename T>
 void col2im(const Window& w, int64_t channels, const T* columns, T* image) {
   const int64_t taps = volume(w.kernel);
-  parallel_for(channels, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(channels, grain_for(taps * volume(w.out)), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * taps; row < end * taps; ++row) {
       for_each_tap_row(w, row, [&](int64_t to, int64_t from, int64_t x0, int64_t x1, int64_t x) {
         if (x0 >= x1) return;
