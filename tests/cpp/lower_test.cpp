@@ -1,0 +1,131 @@
+// Lowering of what the whole flow makes: capture → prepare → calibrate → convert → compile.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "graph_builder.h"
+#include "pt2q/pt2e.h"
+#include "pt2q/quantizers.h"
+
+namespace pt2q::testing {
+namespace {
+
+Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
+
+std::map<std::string, int> op_counts(GraphModule& m) {
+  std::map<std::string, int> out;
+  for (const Node* n : m.graph().nodes()) {
+    if (n->opcode() == OpCode::CallFunction) ++out[n->target()];
+  }
+  return out;
+}
+
+double relative_error(const Tensor& a, const Tensor& b) {
+  double noise = 0, signal = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const double x = a.data<float>()[i], y = b.data<float>()[i];
+    noise += (x - y) * (x - y);
+    signal += x * x;
+  }
+  return std::sqrt(noise / signal);
+}
+
+void quantize(GraphModule& m, Quantizer& quantizer, const Tensor& sample) {
+  m.exported = true;
+  prepare_pt2e(m, quantizer);
+  run(m, {sample});
+  convert_pt2e(m);
+}
+
+void quantize_x86(GraphModule& m, const Tensor& sample) {
+  X86InductorQuantizer quantizer;
+  quantizer.set_global(get_default_x86_inductor_quantization_config());
+  quantize(m, quantizer, sample);
+}
+
+// Compiles strictly and checks the result against the integer reference and the float model.
+std::unique_ptr<CompiledModel> check(const GraphModule& m, GraphModule& original, const Tensor& x,
+                                     double tolerance) {
+  const Tensor want = first(run(original, {x}));
+  CompileOptions options;
+  options.strict = true;
+  auto c = compile(m, options);
+  const Tensor got = first((*c)({x}));
+  EXPECT_TRUE(same_bits(got, first(run_reference(c->module(), {x}))));
+  EXPECT_LT(relative_error(want, got), tolerance);
+  return c;
+}
+
+TEST(Lower, ResNetFromTheX86Quantizer) {
+  for (const bool bottleneck : {false, true}) {
+    auto m = make_resnet(2, {2, 2}, bottleneck, true, 32, 8);
+    auto original = m->deep_copy();
+    const Tensor x = random_tensor({2, 3, 32, 32}, 4);
+    quantize_x86(*m, x);
+    auto c = check(*m, *original, x, 0.1);
+    const auto counts = op_counts(c->module());
+    EXPECT_EQ(counts.count("aten.conv2d.default"), 0U);
+    EXPECT_EQ(counts.count("aten.add.Tensor"), 0U);
+    EXPECT_EQ(counts.count("aten.relu.default"), 0U) << c->module().graph().to_string();
+    EXPECT_EQ(counts.at("quantized_decomposed.quantize_per_tensor.default"), 1)
+        << c->module().graph().to_string();
+  }
+}
+
+Node* inverted_residual(NetBuilder& b, Node* x, int64_t in, int64_t out, int64_t stride) {
+  const auto clip = [&](Node* n) { return b.op("aten.hardtanh.default", {n, 0.0, 6.0}); };
+  const int64_t hidden = in * 4;
+  Node* y = clip(b.batch_norm(b.conv2d(x, in, hidden, 1, 1, 0, 1, false), hidden));
+  y = clip(b.batch_norm(b.conv2d(y, hidden, hidden, 3, stride, 1, hidden, false), hidden));
+  y = b.batch_norm(b.conv2d(y, hidden, out, 1, 1, 0, 1, false), out);
+  return stride == 1 && in == out ? b.add(x, y) : y;
+}
+
+TEST(Lower, MobileNetFromTheX86Quantizer) {
+  NetBuilder b;
+  Node* x = b.input("x", {1, 3, 32, 32});
+  Node* y = b.op("aten.hardtanh.default",
+                 {b.batch_norm(b.conv2d(x, 3, 8, 3, 2, 1, 1, false), 8), 0.0, 6.0});
+  y = inverted_residual(b, y, 8, 8, 1);
+  y = inverted_residual(b, y, 8, 16, 2);
+  y = inverted_residual(b, y, 16, 16, 1);
+  y = b.linear(b.flatten(b.global_pool(y)), 16, 10);
+  auto m = b.finish(Value::List{y});
+  auto original = m->deep_copy();
+  const Tensor in = random_tensor({1, 3, 32, 32}, 4);
+  quantize_x86(*m, in);
+  auto c = check(*m, *original, in, 0.15);
+  const auto counts = op_counts(c->module());
+  EXPECT_EQ(counts.at("pt2q.qconv.default"), 10);
+  EXPECT_EQ(counts.count("aten.hardtanh.default"), 0U);
+}
+
+// Signed activations, per-tensor weights.
+TEST(Lower, SymmetricSignedActivationsFromTheXnnpackQuantizer) {
+  auto m = make_resnet(1, {1}, false, true, 32, 8);
+  auto original = m->deep_copy();
+  const Tensor x = random_tensor({1, 3, 32, 32}, 4);
+  XNNPACKQuantizer quantizer;
+  quantizer.set_global(get_symmetric_quantization_config(true));
+  quantize(*m, quantizer, x);
+  auto c = check(*m, *original, x, 0.15);
+  EXPECT_EQ(op_counts(c->module()).at("pt2q.qconv.default"), 3);
+}
+
+TEST(Lower, SaveForLaterQuantizeNodesInsideTheGraphAreUnderstood) {
+  // fold_quantize=False: weights stay float behind quantize nodes, which freeze folds.
+  auto m = make_resnet(1, {1}, false, true, 32, 8);
+  auto original = m->deep_copy();
+  const Tensor x = random_tensor({1, 3, 32, 32}, 4);
+  X86InductorQuantizer quantizer;
+  quantizer.set_global(get_default_x86_inductor_quantization_config());
+  m->exported = true;
+  prepare_pt2e(*m, quantizer);
+  run(*m, {x});
+  convert_pt2e(*m, false, false);
+  check(*m, *original, x, 0.1);
+}
+
+}  // namespace
+}  // namespace pt2q::testing
