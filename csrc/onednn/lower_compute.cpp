@@ -132,6 +132,28 @@ std::optional<Int8Weight> read_weight(const GraphModule& module, ConstantValues&
   return w;
 }
 
+// The largest value (of int8: plus 128) that `x` can hold: what its quantize node clamps to.
+// Tensors from outside may hold anything.
+int64_t largest_value(const GraphModule& module, const TensorQuant& x) {
+  Node* source = x.input;
+  while (source->op_or_null() != nullptr && source->op().traits.view) source = source->arg_node(0);
+  std::optional<TensorQuant> q = read_quantize(module, source);
+  int64_t top = 255;
+  if (q) {
+    top = q->quant_max + (q->dtype == DType::Int8 ? 128 : 0);
+  } else if (source->op_or_null() != nullptr && source->op().namespace_name() == "pt2q") {
+    const int at = source->op().schema.index_of("out_max");
+    if (at >= 0 && dtype_of(source) == x.dtype) {
+      top = source->arg(static_cast<size_t>(at)).to_int() + (x.dtype == DType::Int8 ? 128 : 0);
+    }
+  } else if (source->is_call("aten.max_pool2d.default")) {
+    TensorQuant inner = x;
+    inner.input = source->arg_node(0);
+    return largest_value(module, inner);
+  }
+  return std::min<int64_t>(255, std::max<int64_t>(1, top));
+}
+
 class Int8Fuser {
  public:
   explicit Int8Fuser(GraphModule& module)
@@ -233,6 +255,7 @@ class Int8Fuser {
       tail["out_max"] = out->quant_max;
       tail["out_dtype"] = out->dtype;
     }
+    tail["x_max"] = largest_value(module_, x);
     Node* fused = graph_.call_function(root.conv ? "pt2q.qconv.default" : "pt2q.qlinear.default",
                                        std::move(args), tail);
     fused->meta = root.node->meta;

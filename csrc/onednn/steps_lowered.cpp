@@ -62,7 +62,7 @@ class QDepthwiseStep : public Step {
 };
 
 std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
-                                      const Tensor& weight, std::string* name) {
+                                      const Tensor& weight, int32_t x_max, std::string* name) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
   if (is_depthwise(spec.shape)) {
@@ -77,8 +77,8 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
   }
   const WeightShape shape = weight_shape(spec.shape);
   const auto packed = packed_once<PackedWeights>(
-      builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w),
-      [&] { return pack_weights(shape, w); });
+      builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w, ":", x_max),
+      [&] { return pack_weights(shape, w, x_max); });
   QConv conv(spec, packed);
   *name = conv.describe();
   builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
@@ -96,7 +96,8 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   const int other = builder.tensor_arg(node, tail);
   if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
   std::string kernel;
-  auto step = make_qconv_step(builder, spec, weight, &kernel);
+  auto step = make_qconv_step(builder, spec, weight,
+                              ops::read_x_max(plain_args(builder, node), tail), &kernel);
   const TensorMeta meta = builder.result_meta(node);
   const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
   step->info = builder.describe(node, cat("pt2q ", kernel), out);

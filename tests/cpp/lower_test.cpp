@@ -101,6 +101,22 @@ TEST(Lower, MobileNetFromTheX86Quantizer) {
   EXPECT_EQ(counts.count("aten.hardtanh.default"), 0U);
 }
 
+// 7-bit activations keep u8 x s8 pairs within 16 bits.
+TEST(Lower, ReducedRangeIsKnownToTheKernels) {
+  auto m = make_resnet(1, {1}, false, true, 32, 8);
+  auto original = m->deep_copy();
+  const Tensor x = random_tensor({1, 3, 32, 32}, 4);
+  X86InductorQuantizer quantizer;
+  quantizer.set_global(get_default_x86_inductor_quantization_config(false, false, true));
+  quantize(*m, quantizer, x);
+  auto c = check(*m, *original, x, 0.15);
+  for (const Node* n : c->module().graph().nodes()) {
+    if (!n->is_call("pt2q.qconv.default") && !n->is_call("pt2q.qlinear.default")) continue;
+    const auto at = static_cast<size_t>(n->op().schema.index_of("x_max"));
+    EXPECT_EQ(n->arg(at), Value(127)) << n->name();
+  }
+}
+
 // Signed activations, per-tensor weights.
 TEST(Lower, SymmetricSignedActivationsFromTheXnnpackQuantizer) {
   auto m = make_resnet(1, {1}, false, true, 32, 8);

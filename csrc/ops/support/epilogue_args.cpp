@@ -108,6 +108,10 @@ DType epilogue_dtype(const std::vector<Value>& args, size_t first) {
   return dtype.is_none() ? DType::Float32 : dtype.as<DType>();
 }
 
+int32_t read_x_max(const std::vector<Value>& args, size_t first) {
+  return static_cast<int32_t>(args.at(first + 9).to_int());
+}
+
 kernels::EpilogueSpec read_epilogue(const std::vector<Value>& args, size_t first) {
   kernels::EpilogueSpec spec;
   spec.ops = parse_post_ops(args.at(first + 3).as<std::string>());
