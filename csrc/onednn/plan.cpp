@@ -120,7 +120,11 @@ std::vector<Block> make_blocks(Plan& plan) {
       if (k == 0 && step->in_place_input >= 0) {
         const size_t in = root_of(step->in_place_input);
         const PlanValue& source = plan.values[in];
-        if (block_of[in] >= 0 && source.last_step == step->index && source.bytes == v.bytes) {
+        // Another input in the same memory would be overwritten while it is read.
+        const auto sharing = std::count_if(step->inputs.begin(), step->inputs.end(),
+                                           [&](int id) { return root_of(id) == in; });
+        if (sharing == 1 && block_of[in] >= 0 && source.last_step == step->index &&
+            source.bytes == v.bytes) {
           Block& block = blocks[static_cast<size_t>(block_of[in])];
           if (block.last == step->index) {
             block.last = std::max(block.last, v.last_step);

@@ -106,10 +106,7 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   const kernels::ConvShape& s = spec.shape;
   step->info.flops = 2.0 * static_cast<double>(s.batch * s.out_h() * s.out_w() * s.out_c) *
                      static_cast<double>(s.in_c / s.groups * s.kernel_h * s.kernel_w);
-  // The residual may be overwritten row by row, unless the convolution still reads it as its input.
-  if (other >= 0 && builder.value(inputs[1]).root != builder.value(x).root) {
-    step->in_place_input = inputs[1];
-  }
+  if (other >= 0) step->in_place_input = inputs[1];  // overwritten row by row
   builder.add(std::move(step), inputs, {out});
   builder.bind(node, out);
   return true;

@@ -67,6 +67,16 @@ TEST(Plan, InPlaceStepsDoNotOverwriteWhatIsStillNeeded) {
     EXPECT_LT(max_difference(got.list()[i].as<Tensor>(), want.list()[i].as<Tensor>()), 1e-5);
 }
 
+TEST(Plan, InPlaceStepsDoNotOverwriteAnotherViewOfTheSameMemory) {
+  NetBuilder b;
+  Node* x = b.input("x", {1, 4, 8, 8});
+  Node* y = b.conv2d(x, 4, 4, 3, 1, 1);
+  Node* turned = b.op("aten.permute.default", {y, std::vector<int64_t>{0, 1, 3, 2}});
+  auto m = b.finish(Value::List{b.relu(b.add(y, turned))});
+  const Tensor in = random_tensor({1, 4, 8, 8}, 3);
+  EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
+}
+
 TEST(Plan, ReadOnlyInputsStayUntouched) {
   NetBuilder b;
   Node* x = b.input("x", {16});
