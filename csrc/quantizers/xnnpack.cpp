@@ -232,8 +232,8 @@ void propagate(GraphModule& model) {
 // name without dots is compared with the last part.
 std::string type_key(const std::string& type, bool last_part_only) {
   if (last_part_only) return type.substr(type.rfind('.') + 1);
-  for (const char* root : {"torch.", "pt2q."}) {
-    if (starts_with(type, root)) return type.substr(5);
+  for (const std::string root : {"torch.", "pt2q."}) {
+    if (starts_with(type, root)) return type.substr(root.size());
   }
   return type;
 }
