@@ -81,7 +81,7 @@ debian-test:
 package-test:
 	rm -rf build/package-venv
 	$(PYTHON) -m venv build/package-venv
-	env -u PYTHONPATH CMAKE_CXX_COMPILER_LAUNCHER=$$(command -v ccache) build/package-venv/bin/python -m pip install -q --disable-pip-version-check 'numpy>=2' .
+	env -u PYTHONPATH CMAKE_CXX_COMPILER_LAUNCHER=$$(command -v ccache) build/package-venv/bin/python -m pip install -q --disable-pip-version-check -C cmake.define.PT2Q_WERROR=ON 'numpy>=2' .
 	cd / && env -u PYTHONPATH $(CURDIR)/build/package-venv/bin/python $(CURDIR)/tests/package/smoke.py
 
 bench: build $(ORACLE)/.stamp

@@ -18,6 +18,7 @@ import time
 from typing import Any
 
 import numpy as np
+
 from harness import HERE, Contender, median_ratio, run_rounds
 
 GROUPS = {

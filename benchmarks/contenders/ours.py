@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import harness
-
 import pt2q
 from pt2q.vision import models
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import harness
 import torch
-from contenders import ours
 from torch import nn
+
+import harness
+from contenders import ours
 
 
 def _twin(module: Any) -> nn.Module:

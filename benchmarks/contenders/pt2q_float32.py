@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from contenders import ours
-
 import pt2q
+from contenders import ours
 
 
 def load(model: str, batch: int, threads: int) -> tuple[Any, dict[str, Any]]:

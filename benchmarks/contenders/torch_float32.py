@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch._inductor.config
+
 from contenders import peer
 
 

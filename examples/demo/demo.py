@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from tasks import Task, cifar_task, digits_task, imagenet_task
 
 import pt2q as torch
 from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -24,7 +25,6 @@ from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
     X86InductorQuantizer,
     get_default_x86_inductor_quantization_config,
 )
-from tasks import Task, cifar_task, digits_task, imagenet_task
 
 
 class Result(NamedTuple):

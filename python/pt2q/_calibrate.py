@@ -21,7 +21,7 @@ class CalibrationResult(NamedTuple):
 
 
 def _batch_size(inputs: tuple[Any, ...]) -> int:
-    shape = getattr(inputs[0], "shape", ())
+    shape: tuple[int, ...] = getattr(inputs[0], "shape", ())
     return int(shape[0]) if len(shape) > 0 else 1
 
 

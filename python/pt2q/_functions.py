@@ -67,7 +67,7 @@ class finfo(NamedTuple("_FInfo", [("dtype", Any)])):
 
 
 # largest value, distance of 1 to the next value, smallest normal value
-_FLOATS = {
+_FLOATS: dict[str, tuple[float, ...]] = {
     "float64": (1.7976931348623157e308, 2.0**-52, 2.0**-1022),
     "float32": ((2 - 2.0**-23) * 2.0**127, 2.0**-23, 2.0**-126),
     "float16": (65504.0, 2.0**-10, 2.0**-14),

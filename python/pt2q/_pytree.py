@@ -84,7 +84,8 @@ def _build(spec: TreeSpec, leaves: Iterator[Any]) -> Any:
     items = [_build(child, leaves) for child in spec.children]
     if issubclass(spec.kind, dict):
         return spec.kind(zip(spec.keys, items))
-    return spec.kind(*items) if _is_namedtuple(spec.kind) else spec.kind(items)
+    kind: Any = spec.kind
+    return kind(*items) if _is_namedtuple(kind) else kind(items)
 
 
 def leaf_paths(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 import torch
-import torch.ao.quantization.fx._decomposed  # noqa: F401  (registers the operators)
+import torch.ao.quantization.fx._decomposed
 
 OPS = torch.ops.quantized_decomposed
 NAN, INF = float("nan"), float("inf")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.ao.quantization.fx._decomposed  # noqa: F401  (registers the operators)
+import torch.ao.quantization.fx._decomposed
 from bridge import assert_same, name_of, plain, to_pt2q
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,7 +176,7 @@ BAD = [
 @pytest.mark.parametrize("call", BAD, ids=lambda c: f"{c[0]}-{name_of(c[-1])}")
 def test_errors_have_pytorchs_type_and_text(call) -> None:
     packet, overload = call[0].split(".")
-    with pytest.raises(Exception) as theirs:  # noqa: PT011  (whatever PyTorch raises is the spec)
+    with pytest.raises(Exception) as theirs:
         getattr(getattr(OPS, packet), overload)(*call[1:])
     with pytest.raises(type(theirs.value)) as ours:
         _core.call(f"quantized_decomposed.{call[0]}", *[to_pt2q(a) for a in call[1:]])

@@ -123,7 +123,7 @@ def test_accuracy_of_the_tutorial():
     _, pred = output.topk(2, 1, True, True)
     correct = pred.t().eq(target.view(1, -1).expand_as(pred.t()))
     top1 = correct[:1].reshape(-1).float().sum(0, keepdim=True).mul_(100.0 / 3)
-    assert "%2.2f" % top1[0] == "66.67"
+    assert "%2.2f" % top1[0] == "66.67"  # noqa: UP031
     assert f"{top1[0]:6.1f}" == "  66.7"
 
 

@@ -1,6 +1,5 @@
 """Padding."""
 
-import torch
 
 
 def cases(c):

@@ -1,6 +1,5 @@
 """flip, roll, repeat, pixel_shuffle and friends."""
 
-import torch
 
 
 def cases(c):

@@ -1,6 +1,5 @@
 """Views: sizes, order of dimensions, parts."""
 
-import torch
 
 
 def cases(c):

@@ -32,7 +32,7 @@ def signature_of(model: GraphModule) -> ExportGraphSignature:
         user_inputs=tuple(n.name for n in nodes if n.op == "placeholder"),
         user_outputs=tuple(str(o) for o in (outputs if isinstance(outputs, tuple) else (outputs,))),
         parameters=tuple(kinds.get("parameter", ())),
-        buffers=tuple([*kinds.get("buffer", ()), *kinds.get("non_persistent_buffer", ())]),
+        buffers=(*kinds.get("buffer", ()), *kinds.get("non_persistent_buffer", ())),
         lifted_tensor_constants=tuple(kinds.get("constant", ())),
     )
 

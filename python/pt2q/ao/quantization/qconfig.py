@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from pt2q import _core
 from pt2q.ao.quantization.fake_quantize import (
+    FakeQuantize,
+    FusedMovingAvgObsFakeQuantize,
     default_dynamic_fake_quant,
     default_embedding_fake_quant,
     default_embedding_fake_quant_4bit,
@@ -16,12 +18,15 @@ from pt2q.ao.quantization.fake_quantize import (
     default_fused_wt_fake_quant,
     default_per_channel_weight_fake_quant,
     default_weight_fake_quant,
-    FakeQuantize,
     fused_per_channel_wt_fake_quant_range_neg_127_to_127,
     fused_wt_fake_quant_range_neg_127_to_127,
-    FusedMovingAvgObsFakeQuantize,
 )
 from pt2q.ao.quantization.observer import (
+    HistogramObserver,
+    MinMaxObserver,
+    MovingAverageMinMaxObserver,
+    NoopObserver,
+    PlaceholderObserver,
     default_debug_observer,
     default_dynamic_quant_observer,
     default_float_qparams_observer,
@@ -31,12 +36,7 @@ from pt2q.ao.quantization.observer import (
     default_placeholder_observer,
     default_reuse_input_observer,
     default_weight_observer,
-    HistogramObserver,
-    MinMaxObserver,
-    MovingAverageMinMaxObserver,
-    NoopObserver,
     per_channel_weight_observer_range_neg_127_to_127,
-    PlaceholderObserver,
     weight_observer_range_neg_127_to_127,
 )
 from pt2q.nn import Identity, Module

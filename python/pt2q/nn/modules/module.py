@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import pt2q
-from pt2q import Tensor
-from pt2q import _trace
+from pt2q import Tensor, _trace
 from pt2q.nn.parameter import Parameter
 
 T = TypeVar("T", bound="Module")

@@ -35,11 +35,11 @@ Q_ANNOTATION_KEY = "quantization_annotation"
 
 def _declare_fields(cls: type, required: list[str], optional: dict[str, Any]) -> None:
     """Make ``dataclasses.replace``, ``asdict`` and ``fields`` accept a class of the core."""
-    names = [(name, Any) for name in required]
+    names: list[Any] = [(name, Any) for name in required]
     names += [(name, Any, dataclasses.field(default=value)) for name, value in optional.items()]
     template = dataclasses.make_dataclass(cls.__name__, names, frozen=True)
     cls.__dataclass_fields__ = template.__dataclass_fields__  # type: ignore[attr-defined]
-    cls.__match_args__ = template.__match_args__  # type: ignore[attr-defined]
+    cls.__match_args__ = template.__match_args__  # type: ignore[attr-defined, misc]
 
 
 _RANGE = {"quant_min": None, "quant_max": None, "qscheme": None}
