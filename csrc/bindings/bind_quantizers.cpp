@@ -387,9 +387,8 @@ void bind_helpers(py::module_& m) {
   m.def(
       "get_module_name_filter",
       [](const std::string& name) {
-        return py::cpp_function([filter = get_module_name_filter(name)](const Node& n) {
-          return filter(&n);
-        });
+        return py::cpp_function(
+            [filter = get_module_name_filter(name)](const Node& n) { return filter(&n); });
       },
       py::arg("module_name"));
   const auto getter = [&m](const char* name, SpecPtr (*get)(const QuantizationConfig*)) {

@@ -59,23 +59,23 @@ void bind_plain(py::module_& m) {
       "or Class.with_args(...); quant_min, quant_max: integer range; qscheme; ch_axis: channel "
       "axis of per-channel schemes; is_dynamic: parameters are computed at run time.\n\nRaises "
       "ValueError when quant_min > quant_max or ch_axis < 0.");
-  cls.def(py::init([](DType dtype, const py::object& ctr, OptionalInt quant_min,
-                      OptionalInt quant_max, OptionalScheme qscheme, OptionalInt ch_axis,
-                      bool is_dynamic) {
-            auto s = std::make_shared<Spec>();
-            s->dtype = dtype;
-            s->observer_or_fake_quant_ctr = recipe_from_python(ctr);
-            s->quant_min = quant_min;
-            s->quant_max = quant_max;
-            s->qscheme = qscheme;
-            s->ch_axis = ch_axis;
-            s->is_dynamic = is_dynamic;
-            s->check();
-            return s;
-          }),
-          py::arg("dtype"), py::arg("observer_or_fake_quant_ctr"), py::arg("quant_min") = py::none(),
-          py::arg("quant_max") = py::none(), py::arg("qscheme") = py::none(),
-          py::arg("ch_axis") = py::none(), py::arg("is_dynamic") = false);
+  cls.def(
+      py::init([](DType dtype, const py::object& ctr, OptionalInt quant_min, OptionalInt quant_max,
+                  OptionalScheme qscheme, OptionalInt ch_axis, bool is_dynamic) {
+        auto s = std::make_shared<Spec>();
+        s->dtype = dtype;
+        s->observer_or_fake_quant_ctr = recipe_from_python(ctr);
+        s->quant_min = quant_min;
+        s->quant_max = quant_max;
+        s->qscheme = qscheme;
+        s->ch_axis = ch_axis;
+        s->is_dynamic = is_dynamic;
+        s->check();
+        return s;
+      }),
+      py::arg("dtype"), py::arg("observer_or_fake_quant_ctr"), py::arg("quant_min") = py::none(),
+      py::arg("quant_max") = py::none(), py::arg("qscheme") = py::none(),
+      py::arg("ch_axis") = py::none(), py::arg("is_dynamic") = false);
   dataclass<Spec>(cls);
   range_fields<Spec>(cls);
   cls.def_property_readonly("ch_axis", [](const Spec& s) { return s.ch_axis; })
@@ -220,7 +220,8 @@ void bind_spec_map(py::module_& m) {
       .def("__getitem__",
            [](const SpecMap& s, Node& node) {
              const SpecPtr* spec = s.find(node);
-             if (spec == nullptr) throw KeyError(cat("no quantization spec for '", node.name(), "'"));
+             if (spec == nullptr)
+               throw KeyError(cat("no quantization spec for '", node.name(), "'"));
              return spec_to_python(*spec);
            })
       .def("__setitem__",
@@ -294,11 +295,11 @@ void bind_annotation(py::module_& m) {
                     a->annotated == b->annotated;
            })
       .def("__repr__", [](const std::shared_ptr<A>& a) {
-        return cat("QuantizationAnnotation(input_qspec_map=",
-                   std::string(py::repr(to_dict(SpecMap{a}))),
-                   ", output_qspec=", std::string(py::repr(spec_to_python(a->output_qspec))),
-                   ", allow_implicit_sharing=", a->allow_implicit_sharing ? "True" : "False",
-                   ", _annotated=", a->annotated ? "True" : "False", ")");
+        return cat(
+            "QuantizationAnnotation(input_qspec_map=", std::string(py::repr(to_dict(SpecMap{a}))),
+            ", output_qspec=", std::string(py::repr(spec_to_python(a->output_qspec))),
+            ", allow_implicit_sharing=", a->allow_implicit_sharing ? "True" : "False",
+            ", _annotated=", a->annotated ? "True" : "False", ")");
       });
   cls.attr("__hash__") = py::none();
 }

@@ -31,11 +31,11 @@ void min_max_per_channel_reference(const float* x, int64_t outer, int64_t channe
                                    float* mins, float* maxs);
 
 // Adds the histogram of x over [min, max] to hist[bins], as torch.histc does: if min == max the
-// range of the data is taken, and if that is a point too, [min - 1, max + 1]. Bin of v in [min, max]:
-// int(((v - min) * bins) / (max - min)) in float32 in this order, the upper end in the last bin;
-// other values and NaN are skipped. Counts are exact; for Count = float they are added rounded once.
-// bins in [1, 2^24]. Throws ValueError for other bins or min > max, RuntimeError if an end of the
-// range (or max - min) is not finite. Count is uint32_t, uint64_t or float.
+// range of the data is taken, and if that is a point too, [min - 1, max + 1]. Bin of v in [min,
+// max]: int(((v - min) * bins) / (max - min)) in float32 in this order, the upper end in the last
+// bin; other values and NaN are skipped. Counts are exact; for Count = float they are added rounded
+// once. bins in [1, 2^24]. Throws ValueError for other bins or min > max, RuntimeError if an end of
+// the range (or max - min) is not finite. Count is uint32_t, uint64_t or float.
 template <typename Count>
 void add_histogram(const float* x, int64_t n, int64_t bins, float min, float max, Count* hist);
 template <typename Count>

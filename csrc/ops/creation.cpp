@@ -265,8 +265,8 @@ void register_random(OpTable& t) {
       "bool? pin_memory=None) -> Tensor",
       [](const Args& args) -> Value {
         check_sizes({args.sym_int(0)});
-        return TensorMeta{{args.sym_int(0)}, dtype_argument(args, DType::Int64),
-                          device_argument(args, {})};
+        return TensorMeta{
+            {args.sym_int(0)}, dtype_argument(args, DType::Int64), device_argument(args, {})};
       },
       [](const Args&, const TensorMeta& meta) {
         Tensor out = Tensor::empty(hints(meta.sizes), DType::Int64);

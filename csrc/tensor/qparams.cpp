@@ -209,8 +209,10 @@ ScaleZeroPoint fbgemm_qparams(float min, float max, int32_t qmin, int32_t qmax,
       max *= amplifier;
     }
   }
-  const double below = static_cast<double>(min) / scale;
-  const double above = static_cast<double>(max) / scale;
+  // The zero point belongs to the scale as it is stored, in single precision.
+  const auto stored = static_cast<double>(static_cast<float>(scale));
+  const double below = static_cast<double>(min) / stored;
+  const double above = static_cast<double>(max) / stored;
   const bool from_min = std::abs(qmin) - std::fabs(below) < std::abs(qmax) - std::fabs(above);
   double zero_point = from_min ? qmin - below : qmax - above;
   if (min < 0 && max > 0 && preserve_sparsity) zero_point = (qmin + qmax) / 2.0;

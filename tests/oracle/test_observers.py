@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from typing import Any
 
@@ -51,7 +52,12 @@ def run(ours: Any, theirs: Any, batches: list[torch.Tensor]) -> None:
         assert_same(state[key], want)
     assert_same(ours.calculate_qparams(), theirs.calculate_qparams())
     assert (ours.quant_min, ours.quant_max) == (theirs.quant_min, theirs.quant_max)
-    assert repr(ours).replace("pt2q.", "torch.") == repr(theirs)
+    assert printed(ours) == printed(theirs)
+
+
+def printed(module: Any) -> str:
+    """repr in PyTorch's words; the sign of a zero minimum depends on the order of the data."""
+    return re.sub(r"-(0\.0?(?![0-9]))", r"\1", repr(module).replace("pt2q.", "torch."))
 
 
 def values(limit: float) -> st.SearchStrategy[float]:
@@ -63,7 +69,7 @@ def values(limit: float) -> st.SearchStrategy[float]:
 
 
 @st.composite
-def batches(draw: st.DrawFn, limit: float = 1e30) -> list[torch.Tensor]:
+def batches(draw: st.DrawFn, limit: float = 2.0**99) -> list[torch.Tensor]:
     """One to four batches: random, constant, tiny, or empty."""
     out = []
     for _ in range(draw(st.integers(1, 4))):
@@ -102,7 +108,7 @@ def test_minmax_and_moving_average(kwargs, data, constant) -> None:
 @given(st.data(), settings_of(per_channel=True), st.integers(0, 2**31))
 def test_per_channel(data, kwargs, seed) -> None:
     g = torch.Generator().manual_seed(seed)
-    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))  # PyTorch refuses 1-D
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     spread = 10.0 ** torch.randint(-8, 8, shape, generator=g)
     tensors = [torch.randn(shape, generator=g) * spread for _ in range(data.draw(st.integers(0, 3)))]
@@ -114,7 +120,7 @@ HISTOGRAM_DTYPES = [torch.quint8, torch.qint8, torch.uint8, torch.int8, torch.in
 
 
 @settings(max_examples=150, deadline=None)
-@given(settings_of(per_channel=False, dtypes=HISTOGRAM_DTYPES), batches(limit=1e6), st.sampled_from([8, 64, 100]))
+@given(settings_of(per_channel=False, dtypes=HISTOGRAM_DTYPES), batches(limit=2.0**20), st.sampled_from([8, 64, 100]))
 def test_histogram_of_small_batches(kwargs, data, bins) -> None:
     run(*make("HistogramObserver", bins=bins, **kwargs), data)
 
@@ -147,7 +153,7 @@ def test_infinite_inputs(data) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.data(), batches(limit=1e4), st.sampled_from(["FakeQuantize", "FusedMovingAvgObsFakeQuantize"]))
+@given(st.data(), batches(limit=2.0**13), st.sampled_from(["FakeQuantize", "FusedMovingAvgObsFakeQuantize"]))
 def test_fake_quantize_per_tensor(data, tensors, name) -> None:
     tensors = [x for x in tensors if x.numel() > 0]
     scheme = getattr(torch, data.draw(st.sampled_from(SCHEMES[:2])))
@@ -226,7 +232,7 @@ def test_named_factories(name) -> None:
         if hasattr(theirs, key):
             a, b = getattr(ours, key), getattr(theirs, key)
             assert name_of(a) == name_of(b), key
-    assert repr(ours).replace("pt2q.", "torch.") == repr(theirs)
+    assert printed(ours) == printed(theirs)
     if "Recording" in repr(theirs) or "Placeholder" in repr(theirs) or "Reuse" in repr(theirs):
         return
     channels = torch.tensor([[1.0, -2.0, 3.0], [0.5, 0.25, 1.0]])
@@ -246,7 +252,7 @@ def test_qconfigs() -> None:
     for ours, theirs in pairs:
         for part in ("activation", "weight"):
             a, b = getattr(ours, part)(), getattr(theirs, part)()
-            assert repr(a).replace("pt2q.", "torch.") == repr(b)
+            assert printed(a) == printed(b)
 
 
 def test_state_travels_both_ways() -> None:

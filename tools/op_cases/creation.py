@@ -29,6 +29,8 @@ def cases(c):
         c.add(name, [2, 3], values=False)
         c.add(f"{name}_like", c.randn(2, 3), values=False)
     c.add("randint.low", 2, 5, [3], values=False)
+    c.add("randperm", 1)
+    c.add("randperm", 5, values=False)
     c.error("randint.low", "ValueError", 5, 5, [3])
     c.add("fill.Scalar", c.randn(2, 3), 1.5)
     c.add("fill.Scalar", c.ints(0, 5, 3), 2)
