@@ -158,7 +158,8 @@ def test_fake_quantize_per_tensor(data, tensors, name) -> None:
     tensors = [x for x in tensors if x.numel() > 0]
     scheme = getattr(torch, data.draw(st.sampled_from(SCHEMES[:2])))
     lo, hi, dtype = data.draw(st.sampled_from([(0, 255, torch.quint8), (-128, 127, torch.qint8), (-127, 127, torch.int8), (0, 15, torch.uint8)]))
-    constant = data.draw(st.sampled_from([0.01, 0.5, 1]))
+    # Not 1: v + 1 * (x - v) rounds, which can put the minimum above the maximum; both refuse that.
+    constant = data.draw(st.sampled_from([0.01, 0.5]))
     ours, theirs = make(name, quant_min=lo, quant_max=hi, dtype=dtype, qscheme=scheme, averaging_constant=constant)
     run(ours, theirs, tensors)
     for switch in ("disable_observer", "disable_fake_quant", "enable_observer", "enable_fake_quant"):
