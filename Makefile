@@ -14,6 +14,7 @@ export CCACHE_NOHASHDIR := 1
 export PYTHONPATH := $(CURDIR)/$(BUILD)/python
 export PYTHONDONTWRITEBYTECODE := 1
 
+.DELETE_ON_ERROR:
 .PHONY: demo test deps build lint cpp-test python-test oracle-test asan-test debian-test \
         package-test bench clean help
 
@@ -45,12 +46,12 @@ $(ORACLE)/.stamp: tools/requirements-oracle.txt
 	$(ORACLE)/bin/python -m pip install -q --disable-pip-version-check -r tools/requirements-oracle.txt
 	@touch $@
 
-$(BUILD)/CMakeCache.txt: $(VENV)/.stamp CMakePresets.json
+$(BUILD)/build.ninja: $(VENV)/.stamp CMakePresets.json
 	cmake --preset release $(LAUNCHER) -DPython3_EXECUTABLE=$(CURDIR)/$(PY) \
 	  -Dpybind11_DIR=$$($(PY) -m pybind11 --cmakedir)
 	@touch $@
 
-build: deps $(BUILD)/CMakeCache.txt
+build: deps $(BUILD)/build.ninja
 	cmake --build $(BUILD) -j $(JOBS)
 
 lint: $(VENV)/.stamp
