@@ -1,6 +1,7 @@
 #include "pt2q/graph.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 
 #include "base/strings.h"
@@ -97,7 +98,16 @@ bool Node::before(const Node* other) const {
 
 // --- Graph ---------------------------------------------------------------------------------------
 
-Graph::Graph() = default;
+namespace {
+
+uint64_t next_graph_id() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+Graph::Graph() : id_(next_graph_id()) {}
 Graph::~Graph() = default;
 
 void Graph::link_before(Node* node, Node* before) {

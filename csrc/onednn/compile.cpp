@@ -157,7 +157,6 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
     throw ValueError("compile: the model holds observers", "call convert_pt2e first");
   }
   auto lowered = model.deep_copy();
-  lowered->extras.erase("pt2q.plans");
   PassOptions pass_options = PassOptions::from_environment();
   if (!options.dump_dir.empty()) pass_options.dump_dir = options.dump_dir;
   pass_options.disabled.insert(options.disabled_passes.begin(), options.disabled_passes.end());

@@ -22,20 +22,15 @@ void PlanEntry::give_back(std::unique_ptr<RunContext> context) {
 }
 
 std::shared_ptr<ModelCache> ModelCache::of(GraphModule& model) {
-  static std::mutex extras_mutex;
-  static const std::string kKey = "pt2q.plans";
-  const std::lock_guard<std::mutex> lock(extras_mutex);
-  std::any& slot = model.extras[kKey];
-  const auto* known = std::any_cast<std::shared_ptr<ModelCache>>(&slot);
-  // A deep copy of a model carries the cache of the original: recognised by the graph.
-  if (known != nullptr && (*known)->graph_ == &model.graph() &&
-      (*known)->version_ == model.graph().version()) {
-    return *known;
-  }
+  static std::mutex caches_mutex;
+  const Graph& graph = model.graph();
+  const std::lock_guard<std::mutex> lock(caches_mutex);
+  const auto known = std::static_pointer_cast<ModelCache>(model.run_cache);
+  if (known && known->graph_id_ == graph.id() && known->version_ == graph.version()) return known;
   auto fresh = std::make_shared<ModelCache>();
-  fresh->graph_ = &model.graph();
-  fresh->version_ = model.graph().version();
-  slot = fresh;
+  fresh->graph_id_ = graph.id();
+  fresh->version_ = graph.version();
+  model.run_cache = fresh;
   return fresh;
 }
 

@@ -52,7 +52,7 @@ class ModelCache {
   std::vector<Tensor> kept_alive;  // tensors whose identity is a key
 
  private:
-  const Graph* graph_ = nullptr;
+  uint64_t graph_id_ = 0;
   uint64_t version_ = 0;
   std::mutex mutex_;
   std::list<std::shared_ptr<PlanEntry>> entries_;  // most recent first

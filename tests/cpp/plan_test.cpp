@@ -77,6 +77,38 @@ TEST(Plan, InPlaceStepsDoNotOverwriteAnotherViewOfTheSameMemory) {
   EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
 }
 
+// x, `op`(x), output: the same number of edits whatever the operator.
+void fill_unary(Graph& graph, const std::string& op) {
+  Node* x = graph.placeholder("x");
+  x->meta.val = TensorMeta{to_sym({4}), DType::Float32, Device{}};
+  graph.output(Value(Value::List{graph.call_function(op, {x})}));
+}
+
+TEST(Plan, AGraphAtTheAddressOfAnotherGetsItsOwnPlan) {
+  alignas(Graph) unsigned char place[sizeof(Graph)];
+  const auto graph_here = [&](const std::string& op) {
+    std::shared_ptr<Graph> graph(new (place) Graph, [](Graph* g) { g->~Graph(); });
+    fill_unary(*graph, op);
+    return graph;
+  };
+  GraphModule m;
+  m.set_graph(graph_here("aten.neg.default"));
+  const uint64_t version = m.graph().version();
+  const Tensor x = random_tensor({4}, 1);
+  EXPECT_EQ(max_difference(first(run(m, {x})), first(run_reference(m, {x}))), 0.0);
+  m.set_graph(std::make_shared<Graph>());  // frees the first
+  m.set_graph(graph_here("aten.abs.default"));
+  ASSERT_EQ(m.graph().version(), version);
+  EXPECT_EQ(max_difference(first(run(m, {x})), first(run_reference(m, {x}))), 0.0);
+}
+
+TEST(Plan, ACopyOfAModelStartsWithoutPlans) {
+  auto m = make_resnet(2, {1}, true, true, 16, 8);
+  run(*m, {random_tensor({2, 3, 16, 16}, 8)});
+  ASSERT_NE(m->run_cache, nullptr);
+  EXPECT_EQ(m->deep_copy()->run_cache, nullptr);
+}
+
 TEST(Plan, ReadOnlyInputsStayUntouched) {
   NetBuilder b;
   Node* x = b.input("x", {16});

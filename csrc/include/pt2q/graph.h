@@ -141,7 +141,10 @@ class Graph : public std::enable_shared_from_this<Graph> {
   Node* output_node() const;                  // throws when there is none
   Node* find(const std::string& name) const;  // null when absent
   size_t size() const { return size_; }
-  uint64_t version() const { return version_; }  // changes with every edit; plans are keyed by it
+  // Plans are keyed by both: the id no other graph of the process has or had, and the version,
+  // which changes with every edit.
+  uint64_t id() const { return id_; }
+  uint64_t version() const { return version_; }
   void touch() { ++version_; }
 
   std::string unique_name(const std::string& wanted);
@@ -167,6 +170,7 @@ class Graph : public std::enable_shared_from_this<Graph> {
   Node* last_ = nullptr;
   Node* insert_before_ = nullptr;  // null: append
   size_t size_ = 0;
+  const uint64_t id_;
   uint64_t version_ = 0;
   std::unordered_map<std::string, Node*> by_name_;
   std::unordered_map<std::string, int> name_counters_;

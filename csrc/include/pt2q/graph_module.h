@@ -76,7 +76,8 @@ class GraphModule {
   bool training = false;
   bool prepared = false;  // holds observers: convert_pt2e may be called
   std::vector<std::string> input_names;
-  std::map<std::string, std::any> extras;  // what other layers cache here: pytree specs, plans
+  std::map<std::string, std::any> extras;  // what other layers keep here: pytree specs, ranges
+  std::shared_ptr<void> run_cache;         // the executor's plans; not part of a copy
 
  private:
   std::shared_ptr<Graph> graph_;
