@@ -8,44 +8,14 @@
 
 #include "base/parallel.h"
 #include "hwy/highway.h"
-#include "kernels/affine-inl.h"
 #include "kernels/elementwise.h"
+#include "kernels/float_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pt2q {
 namespace HWY_NAMESPACE {
 
 #if HWY_NATIVE_FMA
-
-struct VectorOps {
-  using V = FloatVec;
-  using M = hn::Mask<FloatTag>;
-  static HWY_INLINE V set(float v) { return hn::Set(FloatTag(), v); }
-  static HWY_INLINE V add(V a, V b) { return hn::Add(a, b); }
-  static HWY_INLINE V sub(V a, V b) { return hn::Sub(a, b); }
-  static HWY_INLINE V mul(V a, V b) { return hn::Mul(a, b); }
-  static HWY_INLINE V div(V a, V b) { return hn::Div(a, b); }
-  static HWY_INLINE V fma(V a, V b, V c) { return hn::MulAdd(a, b, c); }
-  static HWY_INLINE V fnma(V a, V b, V c) { return hn::NegMulAdd(a, b, c); }
-  static HWY_INLINE V min(V a, V b) { return hn::Min(a, b); }
-  static HWY_INLINE V max(V a, V b) { return hn::Max(a, b); }
-  static HWY_INLINE M less(V a, V b) { return hn::Lt(a, b); }
-  static HWY_INLINE M is_nan(V a) { return hn::IsNaN(a); }
-  static HWY_INLINE V select(M m, V yes, V no) { return hn::IfThenElse(m, yes, no); }
-  static HWY_INLINE V abs(V a) { return hn::Abs(a); }
-  static HWY_INLINE V copy_sign(V magnitude, V sign) { return hn::CopySign(magnitude, sign); }
-  static HWY_INLINE V round(V a) { return hn::Round(a); }
-  static HWY_INLINE V floor(V a) { return hn::Floor(a); }
-  static HWY_INLINE V power_of_two(V n) {
-    const hn::RebindToSigned<FloatTag> di;
-    const auto exponent = hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127));
-    return hn::BitCast(FloatTag(), hn::ShiftLeft<23>(exponent));
-  }
-};
-
-#include "kernels/float_math-inl.h"
-
-using Math = FloatMath<VectorOps>;
 
 // Calls body(function of lanes) with the function of the step.
 template <class Body>
@@ -90,55 +60,6 @@ HWY_INLINE void unary_quantize_run(const float* x, size_t n, const UnaryStep& st
   with_unary(step, [&](const auto& f) HWY_ATTR {
     map_lanes(x, n, q, [&](FloatVec v) HWY_ATTR { return lanes(f(v)); });
   });
-}
-
-constexpr size_t kPartials = 16;
-constexpr size_t kMaxVectors = kPartials / 4;
-
-// Runs body(lanes at i, index of the partial sums they belong to) over [0, n), the last lanes
-// filled up with `fill`.
-template <class Body>
-HWY_INLINE void for_partials(const float* x, size_t n, float fill, const Body& body) {
-  const size_t lanes = hn::Lanes(FloatTag());
-  size_t i = 0;
-  for (; i + kPartials <= n; i += kPartials) {
-    for (size_t k = 0; k * lanes < kPartials; ++k)
-      body(hn::LoadU(FloatTag(), x + i + k * lanes), k);
-  }
-  if (i == n) return;
-  float rest[kPartials];
-  for (size_t j = 0; j < kPartials; ++j) rest[j] = i + j < n ? x[i + j] : fill;
-  for (size_t k = 0; k * lanes < kPartials; ++k) body(hn::LoadU(FloatTag(), rest + k * lanes), k);
-}
-
-struct PartialSums {
-  FloatVec sums[kMaxVectors];
-  PartialSums() {
-    for (FloatVec& sum : sums) sum = hn::Zero(FloatTag());
-  }
-  HWY_INLINE void add(FloatVec v, size_t k) { sums[k] = hn::Add(sums[k], v); }
-  HWY_INLINE float total() const {
-    float partial[kPartials];
-    const size_t lanes = hn::Lanes(FloatTag());
-    for (size_t k = 0; k * lanes < kPartials; ++k) {
-      hn::StoreU(sums[k], FloatTag(), partial + k * lanes);
-    }
-    float sum = 0.0f;
-    for (const float p : partial) sum += p;
-    return sum;
-  }
-};
-
-// exp(x - max) to y; returns 1 / sum.
-HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
-  constexpr float kLowest = -std::numeric_limits<float>::infinity();
-  FloatVec most = hn::Set(FloatTag(), kLowest);
-  for_partials(x, n, kLowest, [&](FloatVec v, size_t) HWY_ATTR { most = hn::Max(v, most); });
-  const FloatVec max = hn::MaxOfLanes(FloatTag(), most);
-  map_lanes(x, n, y, [&](FloatVec v) HWY_ATTR { return Math::exp(hn::Sub(v, max)); });
-  PartialSums sums;
-  for_partials(y, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
-  return 1.0f / sums.total();
 }
 
 void softmax_run(const float* x, size_t rows, size_t n, float* y) {

@@ -51,6 +51,8 @@ void binary_scalar(Binary op, const float* a, float b, int64_t n, bool relu, flo
 // added in order. n = 0 is allowed.
 void softmax_rows(const float* x, int64_t rows, int64_t n, float* y);
 void softmax_rows_reference(const float* x, int64_t rows, int64_t n, float* y);
+// One row before the division: exp(x - max) to y; returns 1 / sum.
+float softmax_exponentials_reference(const float* x, int64_t n, float* y);
 // quantize(softmax(x)) in one pass over each row.
 template <typename Q>
 void softmax_rows_quantize(const float* x, int64_t rows, int64_t n, const QuantParams& to, Q* q);

@@ -102,12 +102,16 @@ float binary_value(Binary op, float a, float b, bool relu) {
   return relu ? Math::relu(v) : v;
 }
 
+float softmax_exponentials_reference(const float* x, int64_t n, float* y) {
+  float most = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < n; ++i) most = x[i] > most ? x[i] : most;
+  for (int64_t i = 0; i < n; ++i) y[i] = Math::exp(x[i] - most);
+  return 1.0f / interleaved_sum(n, [&](int64_t i) { return y[i]; });
+}
+
 void softmax_rows_reference(const float* x, int64_t rows, int64_t n, float* y) {
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    float most = -std::numeric_limits<float>::infinity();
-    for (int64_t i = 0; i < n; ++i) most = x[i] > most ? x[i] : most;
-    for (int64_t i = 0; i < n; ++i) y[i] = Math::exp(x[i] - most);
-    const float inverse = 1.0f / interleaved_sum(n, [&](int64_t i) { return y[i]; });
+    const float inverse = softmax_exponentials_reference(x, n, y);
     for (int64_t i = 0; i < n; ++i) y[i] *= inverse;
   }
 }

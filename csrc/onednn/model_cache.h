@@ -34,6 +34,13 @@ class PlanEntry {
   std::vector<std::unique_ptr<RunContext>> idle_;
 };
 
+// A node whose arguments are known when plans are built, and what it gave. The arguments may depend
+// on the inputs' shapes, so they are kept to compare.
+struct FoldedNode {
+  std::vector<Value> args;
+  Value result;
+};
+
 class ModelCache {
  public:
   static constexpr size_t kMaxPlans = 16;
@@ -47,7 +54,7 @@ class ModelCache {
 
   // Held while a plan is built: the members below are shared by all builds.
   std::mutex build_mutex;
-  std::map<const Node*, Value> folded;                             // constant subgraphs
+  std::map<const Node*, FoldedNode> folded;                        // constant subgraphs
   std::map<std::pair<const void*, std::string>, std::any> packed;  // by tensor identity and form
   std::vector<Tensor> kept_alive;  // tensors whose identity is a key
 

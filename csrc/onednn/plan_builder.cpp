@@ -58,6 +58,22 @@ Value concrete(const Value& v) {
   return v;
 }
 
+// Equal values; tensors are the same memory in the same form.
+bool same_argument(const Value& a, const Value& b) {
+  if (a.is<Value::List>() && b.is<Value::List>()) {
+    return std::equal(a.list().begin(), a.list().end(), b.list().begin(), b.list().end(),
+                      same_argument);
+  }
+  if (!a.is<Tensor>() || !b.is<Tensor>()) return a == b;
+  const Tensor &x = a.as<Tensor>(), &y = b.as<Tensor>();
+  return x.raw_data() == y.raw_data() && x.dtype() == y.dtype() && x.sizes() == y.sizes() &&
+         x.strides() == y.strides();
+}
+
+bool same_arguments(const std::vector<Value>& a, const std::vector<Value>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), same_argument);
+}
+
 }  // namespace
 
 PlanBuilder::PlanBuilder(GraphModule& model, const std::vector<Value>& inputs, ModelCache& cache)
@@ -196,9 +212,9 @@ bool PlanBuilder::try_plain(const Node& node) {
   return true;
 }
 
+// Nodes whose arguments are all known: constant subgraphs, and factories such as arange.
 bool PlanBuilder::try_fold(const Node& node) {
   if (node.op().traits.impure) return false;
-  std::vector<int> ids;
   std::vector<Value> args;
   bool constant = true;
   const std::function<Value(const Bound&)> value_of = [&](const Bound& b) -> Value {
@@ -213,15 +229,14 @@ bool PlanBuilder::try_fold(const Node& node) {
       constant = false;
       return Value();
     }
-    ids.push_back(b.value);
     return Value(v.constant);
   };
   for (const Value& arg : node.args()) args.push_back(value_of(bound_of(arg)));
-  if (!constant || ids.empty()) return false;
-  const auto known = cache_.folded.find(&node);
-  const Value result =
-      known != cache_.folded.end() ? known->second : node.op().reference(Args(node.op(), args));
-  cache_.folded[&node] = result;
+  if (!constant) return false;
+  FoldedNode& known = cache_.folded[&node];
+  if (known.result.is_none() || !same_arguments(known.args, args))
+    known = {args, node.op().reference(Args(node.op(), args))};
+  const Value& result = known.result;
   const std::function<Bound(const Value&)> bound_value = [&](const Value& v) -> Bound {
     if (v.is<Tensor>()) return Bound::of_tensor(new_constant(v.as<Tensor>()));
     if (v.is<Value::List>()) {

@@ -13,6 +13,7 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_qdq_steps(*m);
     add_lowered_steps(*m);
     add_qbinary_steps(*m);
+    add_attention_steps(*m);
     return m;
   }();
   return *makers;

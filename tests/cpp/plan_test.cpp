@@ -39,6 +39,46 @@ TEST(Plan, AcceptsAnyInputLayout) {
   EXPECT_TRUE(same_bits(first(run(*m, {view})), first(run(*m, {view.contiguous()}))));
 }
 
+TEST(Plan, AttentionRunsInOnePassOnViews) {
+  // q, k, v as views [B, L, H, E] -> [B, H, L, E], the result back to [B, L, H * E].
+  for (const bool causal : {false, true}) {
+    NetBuilder b;
+    Node* x = b.input("x", {2, 7, 12});
+    Node* mask = b.input("mask", {2, 1, 1, 7}, DType::Bool);
+    const auto heads = [&](Node* n) {
+      Node* v = b.op("aten.view.default", {n, std::vector<int64_t>{2, 7, 3, 4}});
+      return b.op("aten.transpose.int", {v, 1, 2});
+    };
+    Node* a = b.op("aten.scaled_dot_product_attention.default",
+                   {heads(b.linear(x, 12, 12)), heads(b.linear(x, 12, 12)),
+                    heads(b.linear(x, 12, 12)), causal ? Value() : Value(mask), 0.0, causal});
+    Node* t = b.op("aten.transpose.int", {a, 1, 2});
+    auto m = b.finish(b.op("aten.reshape.default", {t, std::vector<int64_t>{2, 7, 12}}));
+    Tensor allowed = Tensor::zeros({2, 1, 1, 7}, DType::Bool);
+    for (const int i : {0, 1, 2, 5, 8, 9, 13}) allowed.mutable_data<bool>()[i] = true;
+    const std::vector<Value> inputs{random_tensor({2, 7, 12}, 4), allowed};
+    EXPECT_LT(max_difference(first(run(*m, inputs)), first(run_reference(*m, inputs))), 1e-5);
+    EXPECT_FALSE(uses_reference(*m, inputs));
+  }
+}
+
+// What depends on constants and the inputs' shapes is computed once per shape, not once.
+TEST(Plan, ShapeDependentConstantsFollowTheInput) {
+  NetBuilder b;
+  const SymInt rows = SymInt::symbol("s0", 3);
+  Node* x = b.input("x", {rows, SymInt(2)});
+  Node* table = b.parameter(random_tensor({8, 2}, 5));
+  Node* n = b.op("aten.sym_size.int", {x, 0});
+  Node* part = b.op("aten.slice.Tensor", {table, 0, 0, n});
+  Node* range = b.op("aten.arange.default", {n, DType::Float32});
+  Node* column = b.op("aten.unsqueeze.default", {range, 1});
+  auto m = b.finish(b.op("aten.mul.Tensor", {b.op("aten.add.Tensor", {x, part}), column}));
+  for (const int64_t size : {3, 5, 3, 1}) {
+    const Tensor in = random_tensor({size, 2}, 6);
+    EXPECT_TRUE(same_bits(first(run(*m, {in})), first(run_reference(*m, {in})))) << size;
+  }
+}
+
 TEST(Plan, ViewsOfConvolutionOutputsKeepLogicalOrder) {
   NetBuilder b;
   Node* x = b.input("x", {2, 3, 6, 5});

@@ -1,0 +1,55 @@
+// What the scalar and the vector form of attention share: rows of one head, scores to
+// probabilities.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/attention.h"
+
+namespace pt2q {
+
+// Pointers of one (batch, head).
+struct AttentionHead {
+  const float* q;
+  const float* k;
+  const float* v;
+  const float* added;   // mask of row 0, or null
+  const bool* allowed;  // likewise
+  float* out;
+};
+
+inline AttentionHead attention_head(const AttentionShape& s, int64_t index, const float* q,
+                                    const float* k, const float* v, const AttentionMask& mask,
+                                    float* out) {
+  const int64_t b = index / s.heads, h = index % s.heads, hk = h / s.heads_per_key;
+  const int64_t masked = b * s.mask[0] + h * s.mask[1];
+  return {q + b * s.q[0] + h * s.q[1],
+          k + b * s.k[0] + hk * s.k[1],
+          v + b * s.v[0] + hk * s.v[1],
+          mask.added == nullptr ? nullptr : mask.added + masked,
+          mask.allowed == nullptr ? nullptr : mask.allowed + masked,
+          out + b * s.out[0] + h * s.out[1]};
+}
+
+// Keys that query row i may look at, before the mask.
+inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
+  return s.causal ? std::min(s.source, i + 1) : s.source;
+}
+
+// scores[0, n) of row i: scaled and masked. False when nothing is left to look at.
+inline bool scale_and_mask(const AttentionShape& s, const AttentionHead& head, int64_t i, int64_t n,
+                           float* scores) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (int64_t j = 0; j < n; ++j) scores[j] *= s.scale;
+  if (head.added == nullptr && head.allowed == nullptr) return true;
+  const int64_t at = i * s.mask[2], step = s.mask[3];
+  if (head.added != nullptr) {
+    for (int64_t j = 0; j < n; ++j) scores[j] += head.added[at + j * step];
+  } else {
+    for (int64_t j = 0; j < n; ++j) scores[j] = head.allowed[at + j * step] ? scores[j] : kNever;
+  }
+  return std::any_of(scores, scores + n, [](float v) { return v != kNever; });
+}
+
+}  // namespace pt2q
