@@ -23,6 +23,9 @@ bool propagate_int8(GraphModule& module);
 bool fuse_int8_compute(GraphModule& module);
 // Pooling, add, mul and concatenation between dequantize and quantize.
 bool fuse_int8_pointwise(GraphModule& module);
+// softmax(q k^T * scale + mask) v in float is one attention operator, which runs in one pass. A row
+// whose mask is -inf everywhere gives zeros, as PyTorch's attention does, not NaN.
+Pass fuse_attention();
 // Float convolution and linear absorb activations and residual additions.
 bool fuse_float_compute(GraphModule& module);
 // Dead nodes and attributes nobody uses go.

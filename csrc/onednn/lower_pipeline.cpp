@@ -7,7 +7,8 @@ namespace pt2q {
 // Constants first, because everything else asks whether a weight is constant. Identities go before
 // patterns are looked for. Integers move down before fusion, so that a pool or flatten between two
 // layers does not hide the quantize at its end, and pairs that cancel go then. Integer fusion comes
-// before float fusion, which takes what is left.
+// before float fusion, which takes what is left; attention goes first, because its products would
+// be taken one by one.
 std::vector<Pass> lowering_passes() {
   return {
       {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
@@ -18,6 +19,7 @@ std::vector<Pass> lowering_passes() {
       {"fuse_int8_compute", "Convolution and linear take in their neighbours.", fuse_int8_compute},
       {"fuse_int8_pointwise", "Pooling between dequantize and quantize works on integers.",
        fuse_int8_pointwise},
+      fuse_attention(),
       {"fuse_float_compute", "Float convolution and linear take in what follows.",
        fuse_float_compute},
       {"remove_dead", "Unused nodes and attributes go.", remove_dead},

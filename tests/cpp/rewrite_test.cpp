@@ -14,6 +14,7 @@
 
 #include "base/strings.h"
 #include "ir/text.h"
+#include "onednn/lower.h"
 #include "passes/pt2e_passes.h"
 #include "pt2q/error.h"
 #include "pt2q/quantizers.h"
@@ -43,7 +44,7 @@ void add_prepare(const std::string& name, const ConfigPtr& config, std::vector<P
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = [] {
     std::vector<Pass> out = convert_passes(true);
-    out.push_back({"fold_conv_bn", "", fold_conv_bn});
+    for (Pass& pass : lowering_passes()) out.push_back(std::move(pass));
     add_prepare<X86InductorQuantizer>("prepare x86", get_default_x86_inductor_quantization_config(),
                                       &out);
     add_prepare<XPUInductorQuantizer>("prepare xpu", get_default_xpu_inductor_quantization_config(),
