@@ -166,7 +166,9 @@ float post_op_scalar(const PostOp& op, float y) {
   return op.kind == PostOpKind::add ? y : unary_value(unary_step(op), y);
 }
 
-void post_op_lanes(const PostOp& op, float* lanes) { unary(unary_step(op), lanes, 16, lanes); }
+void post_op_block(const PostOp& op, float* values, int64_t n) {
+  unary(unary_step(op), values, n, values);
+}
 
 float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual) {
   const auto channel = static_cast<size_t>(oc);

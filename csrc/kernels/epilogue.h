@@ -99,7 +99,7 @@ int32_t epilogue_quantize(const EpilogueSpec& spec, float y);
 // One float through a non-residual post-op: unary_value of elementwise.h, so that a fused
 // activation has the bits of the separate one.
 float post_op_scalar(const PostOp& op, float y);
-// 16 floats in place, the same bits.
-void post_op_lanes(const PostOp& op, float* lanes);
+// n floats in place, the same bits.
+void post_op_block(const PostOp& op, float* values, int64_t n);
 
 }  // namespace pt2q::kernels

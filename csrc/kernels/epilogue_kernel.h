@@ -30,6 +30,12 @@ struct EpilogueKernel {
     return V::fma(centered, V::set_f(op.residual_scale), y);
   }
 
+  // Ops of a few instructions. The others go through post_op_block, many values at a time.
+  static bool is_short(PostOpKind kind) {
+    return kind == PostOpKind::relu || kind == PostOpKind::clip || kind == PostOpKind::leaky_relu ||
+           kind == PostOpKind::hardswish || kind == PostOpKind::add;
+  }
+
   static F apply(const PostOp& op, F y) {
     switch (op.kind) {
       case PostOpKind::relu: {
@@ -44,35 +50,75 @@ struct EpilogueKernel {
       case PostOpKind::leaky_relu: {
         return V::select_lt(y, V::set_f(0.0F), V::mul(V::set_f(op.alpha), y), y);
       }
-      case PostOpKind::hardswish: {
+      default: {
         const F zero = V::set_f(0.0F);
         const F six = V::set_f(6.0F);
         const F t = V::add(y, V::set_f(3.0F));
         const F c = V::select_lt(t, zero, zero, V::select_lt(six, t, six, t));
         return V::div(V::mul(y, c), six);
       }
-      default:
-        break;
     }
-    alignas(64) float lanes[16];
-    V::store_fn(lanes, y, 16);
-    post_op_lanes(op, lanes);
-    return V::load_f(lanes);
   }
 
   static void general(const Epilogue& e, const EpilogueBlock& b) {
+    bool all_short = true;
+    for (int i = 0; i < e.op_count; ++i) all_short = all_short && is_short(e.ops[i].kind);
+    if (!all_short) return buffered(e, b);
     for (int row = 0; row < b.rows; ++row) {
       for (int c = 0; c < b.channels; c += 16) {
         const int n = b.channels - c < 16 ? b.channels - c : 16;
         F y = real(b, b.acc + row * b.acc_stride, c);
-        for (int i = 0; i < e.op_count; ++i) {
-          y = e.ops[i].kind == PostOpKind::add
-                  ? add_residual(e.ops[i], b.residual, row * b.residual_stride + c, n, y)
-                  : apply(e.ops[i], y);
-        }
+        for (int i = 0; i < e.op_count; ++i) y = step(e.ops[i], b, row, c, n, y);
         store_general(e, b, row * b.dst_stride + c, n, y);
       }
     }
+  }
+
+  static F step(const PostOp& op, const EpilogueBlock& b, int row, int c, int n, F y) {
+    return op.kind == PostOpKind::add
+               ? add_residual(op, b.residual, row * b.residual_stride + c, n, y)
+               : apply(op, y);
+  }
+
+  // Real values of many rows wait in a buffer, so that long functions work on several vectors at
+  // once.
+  static void buffered(const Epilogue& e, const EpilogueBlock& b) {
+    constexpr int kBuffer = 1024, kColumns = 256;
+    alignas(64) float values[kBuffer];
+    for (int c0 = 0; c0 < b.channels; c0 += kColumns) {
+      const int columns = b.channels - c0 < kColumns ? b.channels - c0 : kColumns;
+      const int pitch = (columns + 15) / 16 * 16;
+      const int most = kBuffer / pitch;
+      for (int row = 0; row < b.rows; row += most) {
+        const int rows = b.rows - row < most ? b.rows - row : most;
+        buffered_part(e, b, row, rows, c0, columns, values, pitch);
+      }
+    }
+  }
+
+  static void buffered_part(const Epilogue& e, const EpilogueBlock& b, int first, int rows, int c0,
+                            int columns, float* values, int pitch) {
+    const auto each = [&](const auto& body) {
+      for (int r = 0; r < rows; ++r) {
+        for (int c = 0; c < columns; c += 16)
+          body(first + r, c0 + c, columns - c < 16 ? columns - c : 16, values + r * pitch + c);
+      }
+    };
+    each([&](int row, int c, int, float* at) {
+      V::store_fn(at, real(b, b.acc + row * b.acc_stride, c), 16);
+    });
+    for (int i = 0; i < e.op_count; ++i) {
+      if (!is_short(e.ops[i].kind)) {
+        post_op_block(e.ops[i], values, rows * pitch);
+        continue;
+      }
+      each([&](int row, int c, int n, float* at) {
+        V::store_fn(at, step(e.ops[i], b, row, c, n, V::load_f(at)), 16);
+      });
+    }
+    each([&](int row, int c, int n, float* at) {
+      store_general(e, b, row * b.dst_stride + c, n, V::load_f(at));
+    });
   }
 
   static void store_general(const Epilogue& e, const EpilogueBlock& b, ptrdiff_t at, int n, F y) {
