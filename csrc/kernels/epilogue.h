@@ -69,6 +69,9 @@ struct Epilogue {
   // True when the ops are [add] or nothing (relu/clip folded into qmin, qmax) and no value can be
   // NaN or leave the int32 range, so that saturating integer packing is exact.
   bool fast = false;
+
+  // u8 with zero point 0 and the whole range: saturating packs clamp.
+  bool lean() const { return out == ElemType::u8 && zero_point == 0 && qmin == 0 && qmax == 255; }
 };
 
 // `channels` = OC; `groups` splits it; `max_abs_acc` bounds |acc| (it decides `fast`).

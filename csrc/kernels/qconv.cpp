@@ -63,6 +63,7 @@ FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
   const ConvShape& s = spec.shape;
   if (w.im2col) return FrameMode::im2col;
   if (is_pointwise(s) && !spec.src_is_s8 && w.shape.in_c >= 4) return FrameMode::direct;
+  if (window_fits(spec, w)) return FrameMode::window;
   if (s.stride_h != 1 || s.stride_w != 1) return FrameMode::expanded;
   return expanded_is_faster(s, w) ? FrameMode::expanded : FrameMode::flat;
 }
@@ -90,6 +91,7 @@ void ConvPlan::build() {
   epilogue = make_epilogue(spec.epilogue, s.out_c, s.groups, depth * 255 * 128);
   epilogue_fn = epilogue_for(weights->route);
   dot = dot_table_for(weights->route);
+  stores = dot->stores && epilogue.fast;
   if (weights->route.tiles()) {
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
     fused = epilogue.fast && tile->flush[0] != nullptr;
@@ -121,7 +123,9 @@ void ConvPlan::plan_tasks() {
 
   const FrameLayout one = make_frame_layout(s, *weights, mode, 1);
   const FrameLayout two = make_frame_layout(s, *weights, mode, 2);
-  const int64_t per_row = direct ? spec.src_stride : std::max<int64_t>(1, two.bytes - one.bytes);
+  int64_t per_row = std::max<int64_t>(1, two.bytes - one.bytes);
+  if (direct) per_row = spec.src_stride;
+  if (mode == FrameMode::window) per_row = s.stride_h * s.in_w * spec.src_stride;
   const int64_t fitting = std::max<int64_t>(1, kFrameTarget / per_row);
   const int64_t even_rows = ceil_div(images * rows, pixel_ways);  // per thread
   if (fitting >= 2 * rows && images > 1) {
@@ -137,19 +141,34 @@ void ConvPlan::plan_tasks() {
   if (pixels == 0) pixel_tasks = 0;
   frame = make_frame_layout(s, *weights, mode, row_block);
   if (direct) frame.step = spec.src_stride;
+  if (mode == FrameMode::window) plan_window();
+  place_weights();
   if (direct) tile_rows = std::max<int64_t>(1, std::min(kTileRows, rows));
-  slot_bytes =
-      2 * kAccInts * 4 + kTilePixels * 64 + round_up(frame.bytes, 64) * (direct ? 0 : image_block);
+  slot_bytes = 2 * kAccInts * 4 + kTilePixels * 64 +
+               round_up(frame.bytes, 64) * (has_frames() ? image_block : 0);
+}
+
+// Vector kernels read the weights of a frame's pieces one after the other.
+void ConvPlan::place_weights() {
+  int32_t at = 0;
+  for (KPiece& piece : frame.pieces) {
+    piece.weights = at;
+    at += piece.quads * dot->bytes_per_quad;
+  }
 }
 
 ConvPlan::Strip ConvPlan::strip(const Run& r, const Task& t, int64_t image, uint8_t* slot) const {
   if (frame.mode == FrameMode::direct) return {r.src, image, t.row, t.count};
-  const int64_t at = (image - t.image0) * round_up(frame.bytes, 64);
+  if (frame.mode == FrameMode::window) {
+    const ConvShape& s = spec.shape;
+    return {r.src + image * s.in_h * s.in_w * spec.src_stride, image, t.row, t.count};
+  }
+  const int64_t at = (image - t.frame_image) * round_up(frame.bytes, 64);
   return {frames(slot) + at, image, t.row, t.count};
 }
 
 void ConvPlan::fill_frames(const Run& r, const Task& t, uint8_t* slot) const {
-  if (frame.mode == FrameMode::direct) return;
+  if (!has_frames()) return;
   const ConvShape& s = spec.shape;
   FrameSource source;
   source.pixel_stride = spec.src_stride;
@@ -168,6 +187,7 @@ void ConvPlan::run_task(const Run& r, int64_t index, uint8_t* slot) const {
   Task t;
   t.image0 = pixel_task / row_blocks * image_block;
   t.image1 = std::min(images, t.image0 + image_block);
+  t.frame_image = t.image0;
   t.row = pixel_task % row_blocks * row_block;
   t.count = std::min(rows - t.row, row_block);
   t.panel0 = panels * panel_task / panel_tasks;
@@ -217,7 +237,7 @@ void QConv::run(const void* src, void* dst, void* scratch, const void* residual)
 }
 
 std::string QConv::describe() const {
-  static const char* const kModes[] = {"direct", "flat", "expanded", "im2col"};
+  static const char* const kModes[] = {"direct", "flat", "expanded", "im2col", "window"};
   return plan_->weights->route.name() + " " + kModes[static_cast<int>(plan_->frame.mode)] + " " +
          shape_text(plan_->spec.shape);
 }

@@ -17,6 +17,7 @@ struct Avx2Base {
     __m256i lo, hi;
   };
   static constexpr int kMaxPanels = 1;
+  static constexpr bool kStores = false;
   static __m256i load256(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }

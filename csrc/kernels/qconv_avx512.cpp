@@ -10,6 +10,7 @@
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 #include "kernels/epilogue_kernel.h"
 #include "kernels/qconv_dot.h"
+#include "kernels/qconv_store512-inl.h"
 #include "kernels/vec_avx512.h"
 
 namespace pt2q::kernels {
@@ -19,6 +20,7 @@ struct Avx512Base {
   using Acc = __m512i;
   static constexpr int kMaxPanels = 4;
   static constexpr int kPixels1 = 12;
+  static constexpr bool kStores = true;
   static Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
   static void store(int32_t* p, Acc a) { _mm512_storeu_si512(p, a); }
   // In place, so that the register allocator keeps all accumulators in registers.
@@ -27,6 +29,10 @@ struct Avx512Base {
     int32_t x;
     __builtin_memcpy(&x, p, 4);
     return _mm512_set1_epi32(x);
+  }
+  template <int kPixels, int kPanels>
+  [[gnu::always_inline]] static void finish(Acc (&acc)[kPixels][kPanels], const DotStore& out) {
+    Store512(out).finish(acc);
   }
 };
 

@@ -8,8 +8,25 @@ namespace {
 
 constexpr int64_t kDotPixels = 32;          // accumulated before the epilogue runs
 constexpr int64_t kPanelTarget = 32 << 10;  // weights of a block that stay in L1
+constexpr int64_t kChunkPixels = 96;        // that pass by weights that stay in L1
+
+int32_t four(int byte) { return static_cast<int32_t>(0x01010101U * static_cast<uint8_t>(byte)); }
 
 }  // namespace
+
+void DotStore::set(const Epilogue& e) {
+  const int shift = e.out == ElemType::s8 ? 128 : 0;
+  const int residual_shift = e.add.residual_type == ElemType::s8 ? 128 : 0;
+  lean = e.lean();
+  inv_scale = e.inv_scale;
+  zero_points = static_cast<int32_t>(0x00010001U * static_cast<uint16_t>(e.zero_point + shift));
+  qmins = four(e.qmin + shift);
+  qmaxs = four(e.qmax + shift);
+  flips = four(shift);
+  residual_flip = four(residual_shift);
+  residual_zero_point = e.add.residual_zero_point + residual_shift;
+  residual_scale = e.add.residual_scale;
+}
 
 // The epilogue's view of panels `p` at output pixel `pixel` (counted over all images).
 EpilogueBlock ConvPlan::block_at(const Run& r, const Panels& p, int64_t pixel) const {
@@ -31,8 +48,43 @@ EpilogueBlock ConvPlan::block_at(const Run& r, const Panels& p, int64_t pixel) c
   return b;
 }
 
+// Where the blocks of a strip go: stored by the micro-kernel, or gathered in `acc` for a few blocks
+// that share one call of the epilogue.
+struct ConvPlan::DotOut {
+  EpilogueBlock block;
+  ptrdiff_t dst_step = 0, residual_step = 0;  // bytes between pixels
+  int64_t pending = 0;                        // pixels in acc
+  int32_t* acc = nullptr;
+  DotStore store;
+
+  void advance(int64_t pixels) {
+    block.dst = static_cast<uint8_t*>(block.dst) + pixels * dst_step;
+    if (block.residual != nullptr)
+      block.residual = static_cast<const uint8_t*>(block.residual) + pixels * residual_step;
+  }
+};
+
 void ConvPlan::dot_task(const Run& r, const Task& t, uint8_t* slot) const {
-  // Deep sums take two panels by twelve pixels: half the weights to stream per product.
+  auto* acc = reinterpret_cast<int32_t*>(slot);
+  // Weights that stay in L1 pass by every few pixels, so that a pixel's channels are written
+  // together; else every pixel of the task passes by the weights that stay.
+  const bool few = (t.panel1 - t.panel0) * weights->panel_bytes <= kPanelTarget;
+  if (!few) return dot_panels(r, t, t.row, t.count, slot, acc);
+  const int64_t rows_at_once = std::max<int64_t>(1, kChunkPixels / width);
+  for (int64_t image = t.image0; image < t.image1; ++image) {
+    Task one = t;
+    one.image0 = image;
+    one.image1 = image + 1;
+    for (int64_t row = 0; row < t.count; row += rows_at_once) {
+      dot_panels(r, one, t.row + row, std::min(rows_at_once, t.count - row), slot, acc);
+    }
+  }
+}
+
+// Output rows [row, row + count) of a task.
+void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t count, uint8_t* slot,
+                          int32_t* acc) const {
+  // Deep sums take two panels by more pixels: half the weights to stream per product.
   const int64_t wide = dot->max_panels * weights->panel_bytes <= kPanelTarget ? dot->max_panels : 2;
   const int64_t most = std::min<int64_t>(wide, dot->max_panels);
   for (int64_t p = t.panel0; p < t.panel1;) {
@@ -40,49 +92,85 @@ void ConvPlan::dot_task(const Run& r, const Task& t, uint8_t* slot) const {
     const int64_t left = std::min(t.panel1 - p, weights->panels_per_group - now.panel);
     now.count = ceil_div(left, ceil_div(left, most));
     for (int64_t image = t.image0; image < t.image1; ++image) {
-      dot_strip(r, strip(r, t, image, slot), now, reinterpret_cast<int32_t*>(slot));
+      Strip s = strip(r, t, image, slot);
+      if (has_frames()) s.base += (row - t.row) * frame.pitch * frame.step;
+      s.row = row;
+      s.count = count;
+      dot_strip(r, s, now, acc);
     }
     p += now.count;
   }
 }
 
 void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc) const {
+  const ConvShape& shape = spec.shape;
   DotArgs args;
   args.step = frame.step;
   args.pieces = frame.pieces.data();
   args.piece_count = static_cast<int>(frame.pieces.size());
   args.weights = panel_data(p);
   args.panel_stride = weights->panel_bytes;
-  args.init = init.data() + panel_index(p) * 16;
+  args.init = args.first_init = args.last_init = init.data() + panel_index(p) * 16;
   const uint8_t* base = s.base + p.group * weights->shape.in_c;
   if (frame.mode == FrameMode::direct) base += s.row * frame.step;
+  const bool window = frame.mode == FrameMode::window;
   const int64_t segment = dense() ? s.count * width : width;
   const int64_t segments = dense() ? 1 : s.count;
   const int64_t blocks = ceil_div(segment, dot->max_pixels[p.count - 1]);
-  EpilogueBlock out = block_at(r, p, (s.image * rows + s.row) * width);
-  const int64_t dst_step = spec.dst_stride * (epilogue.out == ElemType::f32 ? 4 : 1);
-  const bool wide = epilogue.has_add && epilogue.add.residual_type == ElemType::f32;
-  const int64_t residual_step = spec.residual_stride * (wide ? 4 : 1);
-  out.acc = acc;
+  DotOut out;
+  start_out(block_at(r, p, (s.image * rows + s.row) * width), acc, out);
   for (int64_t i = 0; i < segments; ++i) {
-    int64_t pending = 0;  // pixels in acc
+    const uint8_t* row = base + i * frame.pitch * frame.step;
+    if (window) {
+      const int64_t top = (s.row + i) * shape.stride_h - shape.pad_top;
+      row = base + (top * shape.in_w - shape.pad_left) * spec.src_stride;
+    }
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t from = segment * b / blocks;
       const int64_t count = segment * (b + 1) / blocks - from;
-      args.src = base + (i * frame.pitch + from) * frame.step;
-      args.acc = acc + pending * 16 * p.count;
-      dot->fn[p.count - 1][count - 1](args);
-      pending += count;
-      // A few blocks share one call of the epilogue.
-      if (b + 1 < blocks && pending + kMaxPixels <= kDotPixels) continue;
-      out.rows = static_cast<int>(pending);
-      epilogue_fn(epilogue, out);
-      out.dst = static_cast<uint8_t*>(out.dst) + pending * dst_step;
-      if (out.residual != nullptr)
-        out.residual = static_cast<const uint8_t*>(out.residual) + pending * residual_step;
-      pending = 0;
+      args.src = row + from * frame.step;
+      if (window)
+        point_window(row_classes[static_cast<size_t>(row_class[static_cast<size_t>(s.row + i)])],
+                     from, count, panel_index(p), args);
+      dot_block(args, p.count, count, b + 1 == blocks, out);
     }
   }
+}
+
+void ConvPlan::start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) const {
+  const bool wide = epilogue.has_add && epilogue.add.residual_type == ElemType::f32;
+  out.block = block;
+  out.acc = acc;
+  out.block.acc = acc;
+  out.dst_step = spec.dst_stride * (epilogue.out == ElemType::f32 ? 4 : 1);
+  out.residual_step = spec.residual_stride * (wide ? 4 : 1);
+  out.store.set(epilogue);
+  out.store.scale = block.scale;
+  out.store.bias = block.bias;
+  out.store.dst_stride = out.dst_step;
+  out.store.residual_stride = out.residual_step;
+  out.store.channels = block.channels;
+}
+
+// `panel_count` panels of the next `count` pixels; `last`: the next block is no neighbour.
+void ConvPlan::dot_block(DotArgs& args, int64_t panel_count, int64_t count, bool last,
+                         DotOut& out) const {
+  const DotFn fn = dot->fn[panel_count - 1][count - 1];
+  if (stores) {
+    out.store.dst = static_cast<uint8_t*>(out.block.dst);
+    out.store.residual = static_cast<const uint8_t*>(out.block.residual);
+    args.store = &out.store;
+    fn(args);
+    return out.advance(count);
+  }
+  args.acc = out.acc + out.pending * 16 * panel_count;
+  fn(args);
+  out.pending += count;
+  if (!last && out.pending + kMaxPixels <= kDotPixels) return;
+  out.block.rows = static_cast<int>(out.pending);
+  epilogue_fn(epilogue, out.block);
+  out.advance(out.pending);
+  out.pending = 0;
 }
 
 }  // namespace pt2q::kernels

@@ -3,12 +3,32 @@
 //
 // Arch: Acc (16 int32), Src (four input bytes broadcast), W (one quad of a panel);
 // load(const int32*), store(int32*, Acc), bcast(const uint8*), weights(const int8*), and
-// mac(Acc&, Src, W); kBytesPerQuad.
+// mac(Acc&, Src, W); kBytesPerQuad; kStores, and if so finish(acc, DotStore).
 #pragma once
 
 #include "kernels/qconv_kernel.h"
 
 namespace pt2q::kernels {
+
+// Pixels [kFrom, kTo) of the block times `quads` quads.
+template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
+[[gnu::always_inline]] inline void dot_quads(typename Arch::Acc (&acc)[kPixels][kPanels],
+                                             const uint8_t* a, const int8_t* w, int quads,
+                                             ptrdiff_t step, ptrdiff_t panel_stride) {
+  for (; quads > 0; --quads) {
+    typename Arch::W b[kPanels];
+#pragma GCC unroll 4
+    for (int j = 0; j < kPanels; ++j) b[j] = Arch::weights(w + j * panel_stride);
+#pragma GCC unroll 14
+    for (int i = kFrom; i < kTo; ++i) {
+      const typename Arch::Src s = Arch::bcast(a + i * step);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPanels; ++j) Arch::mac(acc[i][j], s, b[j]);
+    }
+    w += Arch::kBytesPerQuad;
+    a += 4;
+  }
+}
 
 template <class Arch, int kPixels, int kPanels>
 void dot_block(const DotArgs& args) {
@@ -16,29 +36,33 @@ void dot_block(const DotArgs& args) {
 #pragma GCC unroll 4
   for (int j = 0; j < kPanels; ++j) {
     const typename Arch::Acc start = Arch::load(args.init + 16 * j);
-#pragma GCC unroll 12
-    for (int i = 0; i < kPixels; ++i) acc[i][j] = start;
+#pragma GCC unroll 14
+    for (int i = 1; i < kPixels; ++i) acc[i][j] = start;
+    acc[0][j] = Arch::load(args.first_init + 16 * j);
+    if (kPixels > 1) acc[kPixels - 1][j] = Arch::load(args.last_init + 16 * j);
   }
+  // Kept on the stack: GCC would keep it in a vector register, and reading that waits for all the
+  // products before it.
+  const DotStore* volatile store = args.store;
   const ptrdiff_t step = args.step;
   const ptrdiff_t panel_stride = args.panel_stride;
-  const int8_t* w = args.weights;
   for (int p = 0; p < args.piece_count; ++p) {
-    const uint8_t* a = args.src + args.pieces[p].offset;
-    for (int q = args.pieces[p].quads; q > 0; --q) {
-      typename Arch::W b[kPanels];
-#pragma GCC unroll 4
-      for (int j = 0; j < kPanels; ++j) b[j] = Arch::weights(w + j * panel_stride);
-#pragma GCC unroll 12
-      for (int i = 0; i < kPixels; ++i) {
-        const typename Arch::Src s = Arch::bcast(a + i * step);
-#pragma GCC unroll 4
-        for (int j = 0; j < kPanels; ++j) Arch::mac(acc[i][j], s, b[j]);
-      }
-      w += Arch::kBytesPerQuad;
-      a += 4;
+    const KPiece& piece = args.pieces[p];
+    const uint8_t* a = args.src + piece.offset;
+    const int8_t* w = args.weights + piece.weights;
+    if (piece.skip == Skip::none) {
+      dot_quads<Arch, 0, kPixels>(acc, a, w, piece.quads, step, panel_stride);
+    } else if (piece.skip == Skip::first) {
+      dot_quads<Arch, 1, kPixels>(acc, a, w, piece.quads, step, panel_stride);
+    } else {
+      dot_quads<Arch, 0, kPixels - 1>(acc, a, w, piece.quads, step, panel_stride);
     }
   }
-#pragma GCC unroll 12
+  if constexpr (Arch::kStores) {
+    const DotStore* const out = store;
+    if (out != nullptr) return Arch::finish(acc, *out);
+  }
+#pragma GCC unroll 14
   for (int i = 0; i < kPixels; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kPanels; ++j) Arch::store(args.acc + (i * kPanels + j) * 16, acc[i][j]);
@@ -56,13 +80,14 @@ DotTable make_dot_table() {
   DotTable table;
   table.max_panels = Arch::kMaxPanels;
   table.bytes_per_quad = Arch::kBytesPerQuad;
+  table.stores = Arch::kStores;
   fill_dot_row<Arch, 1, Arch::kPixels1>(table);
   table.max_pixels[0] = Arch::kPixels1;
   if constexpr (Arch::kMaxPanels == 4) {
-    fill_dot_row<Arch, 2, 12>(table);
+    fill_dot_row<Arch, 2, 14>(table);
     fill_dot_row<Arch, 3, 8>(table);
     fill_dot_row<Arch, 4, 6>(table);
-    table.max_pixels[1] = 12;
+    table.max_pixels[1] = 14;
     table.max_pixels[2] = 8;
     table.max_pixels[3] = 6;
   }

@@ -6,6 +6,8 @@
 //   expanded  per output column the KW x C bytes it sees in one input row; rows sorted by their
 //             phase modulo the stride; dense for any stride
 //   im2col    the whole window per output pixel (few channels)
+//   window    no frame either: every row of the tensor in place, padding left out
+//   (qconv_window.cpp)
 #pragma once
 
 #include <cstddef>
@@ -19,7 +21,7 @@ namespace pt2q::kernels {
 struct ConvShape;
 struct PackedWeights;
 
-enum class FrameMode { direct, flat, expanded, im2col };
+enum class FrameMode { direct, flat, expanded, im2col, window };
 
 struct FrameSource {
   const uint8_t* data = nullptr;  // one image

@@ -11,11 +11,37 @@
 
 namespace pt2q::kernels {
 
+// Which pixels of a block a piece of K leaves out: those that see padding there.
+enum class Skip : int32_t { none, first, last };
+
 // A contiguous piece of K: `quads` groups of four input bytes starting at `offset` bytes from the
-// pixel. AMX uses pieces of exactly 16 quads.
+// pixel. AMX uses pieces of exactly 16 quads, one after the other; vector kernels find their
+// weights at `weights` bytes from the panel.
 struct KPiece {
   int32_t offset = 0;
   int32_t quads = 0;
+  int32_t weights = 0;
+  Skip skip = Skip::none;
+};
+
+// Where a vector kernel with DotTable::stores puts its block when the epilogue is `fast`.
+struct DotStore {
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+  uint8_t* dst = nullptr;
+  ptrdiff_t dst_stride = 0;           // bytes between pixels
+  const uint8_t* residual = nullptr;  // null without
+  ptrdiff_t residual_stride = 0;      // bytes between pixels
+  int channels = 0;                   // valid ones, at most 16 * panels
+  // The epilogue's numbers, small ones repeated to 32 bits. s8 is computed as u8 shifted by 128.
+  bool lean = false;
+  float inv_scale = 1;
+  int32_t zero_points = 0;                                     // two
+  int32_t qmins = 0, qmaxs = 0, flips = 0, residual_flip = 0;  // four each
+  int32_t residual_zero_point = 0;
+  float residual_scale = 1;
+
+  void set(const Epilogue& e);
 };
 
 struct DotArgs {
@@ -24,9 +50,14 @@ struct DotArgs {
   const KPiece* pieces = nullptr;
   int piece_count = 0;
   const int8_t* weights = nullptr;
-  ptrdiff_t panel_stride = 0;     // bytes between 16-channel panels
-  const int32_t* init = nullptr;  // accumulator start per channel: -zx * sum(w)
-  int32_t* acc = nullptr;         // [rows][16 * panels]
+  ptrdiff_t panel_stride = 0;  // bytes between 16-channel panels
+  // Accumulator start per channel, -zx * sum(w) over the weights that count: of the first pixel,
+  // the last one of several, all others.
+  const int32_t* first_init = nullptr;
+  const int32_t* last_init = nullptr;
+  const int32_t* init = nullptr;
+  int32_t* acc = nullptr;           // [rows][16 * panels]; or
+  const DotStore* store = nullptr;  // the finished block
 };
 using DotFn = void (*)(const DotArgs&);
 
@@ -34,7 +65,7 @@ using DotFn = void (*)(const DotArgs&);
 // 16-bit sums cannot saturate.
 enum class DotKind { vnni, maddubs, s16 };
 
-constexpr int kMaxPixels = 12;  // pixels per DotFn block
+constexpr int kMaxPixels = 14;  // pixels per DotFn block
 constexpr int kMaxPanels = 4;
 
 struct DotTable {
@@ -43,6 +74,7 @@ struct DotTable {
   int max_pixels[kMaxPanels] = {};
   int max_panels = 0;
   int bytes_per_quad = 64;  // of one panel
+  bool stores = false;      // DotArgs::store is understood
 };
 
 // The rows of a tile block that are stored: which accumulator row goes to which pixel. Rounded up

@@ -14,6 +14,9 @@ namespace pt2q::kernels {
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
+// Whether window mode can run it: vector route, u8, whole quads per tap, padding of one column.
+bool window_fits(const QConvSpec& spec, const PackedWeights& weights);
+
 struct ConvPlan {
   static constexpr int64_t kTileRows = 16;
   static constexpr int64_t kTilePixels = 2 * kTileRows;  // of a block
@@ -30,7 +33,17 @@ struct ConvPlan {
   std::vector<int32_t> init;  // accumulator start per padded channel
   bool zero_init = false;     // all of them 0
   bool fused = false;         // tile blocks are stored by TileTable::fused
+  bool stores = false;        // vector blocks are stored by the micro-kernel
   FrameLayout frame;
+  // Window mode: output rows by the kernel rows that see input; per row its class.
+  enum Edge { kLeft = 1, kRight = 2 };
+  struct RowClass {
+    int64_t kh0 = 0, kh1 = 0;
+    std::vector<KPiece> pieces[4];  // of a block that holds these edges
+    std::vector<int32_t> init[4];   // of a pixel on these edges; empty when zero_init
+  };
+  std::vector<RowClass> row_classes;
+  std::vector<int> row_class;
   // Output geometry of the frames: direct plans see one image of batch * OH * OW rows of width 1.
   int64_t images = 0, rows = 0, width = 0;
   int64_t image_block = 1, row_block = 1;  // images and rows of one task
@@ -48,6 +61,7 @@ struct ConvPlan {
   };
   struct Task {
     int64_t image0, image1;  // images
+    int64_t frame_image;     // of the first frame
     int64_t row, count;      // output rows
     int64_t panel0, panel1;  // 16-channel panels over all groups
   };
@@ -71,8 +85,20 @@ struct ConvPlan {
   Strip strip(const Run& r, const Task& t, int64_t image, uint8_t* slot) const;
   uint8_t* frames(uint8_t* slot) const { return slot + 2 * kAccInts * 4 + kTilePixels * 64; }
 
+  struct DotOut;
   void dot_task(const Run& r, const Task& t, uint8_t* slot) const;
+  void dot_panels(const Run& r, const Task& t, int64_t row, int64_t count, uint8_t* slot,
+                  int32_t* acc) const;
   void dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc) const;
+  void start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) const;
+  void dot_block(DotArgs& args, int64_t panel_count, int64_t count, bool last, DotOut& out) const;
+
+  void place_weights();
+  void plan_window();
+  void list_pieces(RowClass& c, int edges) const;
+  void start_sums(RowClass& c, const std::vector<int32_t>& sums) const;
+  void point_window(const RowClass& c, int64_t from, int64_t count, int64_t panel,
+                    DotArgs& args) const;
 
   struct TilePipe;
   void tile_task(const Run& r, const Task& t, uint8_t* slot) const;
@@ -87,7 +113,10 @@ struct ConvPlan {
   int64_t strip_end(const Strip& s) const;
 
   EpilogueBlock block_at(const Run& r, const Panels& p, int64_t pixel) const;
-  bool dense() const { return frame.pitch == width; }
+  bool has_frames() const {
+    return frame.mode != FrameMode::direct && frame.mode != FrameMode::window;
+  }
+  bool dense() const { return frame.mode != FrameMode::window && frame.pitch == width; }
   int64_t panel_index(const Panels& p) const {
     return p.group * weights->panels_per_group + p.panel;
   }

@@ -16,6 +16,7 @@ struct EmulatedBase {
     int32_t v[16];
   };
   using W = const int8_t*;
+  static constexpr bool kStores = false;
   static Acc load(const int32_t* p) {
     Acc a;
     std::memcpy(a.v, p, sizeof a.v);

@@ -111,8 +111,7 @@ void ConvPlan::tile_block(const Panels& p, const EpilogueBlock& first, int tiles
 int ConvPlan::fused_kind() const {
   const Epilogue& e = epilogue;
   if (e.has_add) return e.add.residual_type == ElemType::s8 ? 3 : 2;
-  const bool lean = e.out == ElemType::u8 && e.zero_point == 0 && e.qmin == 0 && e.qmax == 255;
-  return lean ? 0 : 1;
+  return e.lean() ? 0 : 1;
 }
 
 void ConvPlan::flush(TileStore& store) const {

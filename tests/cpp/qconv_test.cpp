@@ -148,8 +148,8 @@ ConvShape conv(int64_t batch, int64_t h, int64_t w, int64_t ic, int64_t oc, int6
 
 TEST(QConv, RoutesMatchTheReferenceOnShapes) {
   const ConvShape shapes[] = {
-      conv(1, 9, 9, 64, 64, 3, 1, 1),          // flat or expanded
-      conv(2, 20, 18, 32, 48, 3, 1, 1),        // flat with waste columns
+      conv(1, 9, 9, 64, 64, 3, 1, 1),          // in place, or in frames
+      conv(2, 20, 18, 32, 48, 3, 1, 1),        // frames with waste columns
       conv(1, 7, 7, 128, 32, 3, 1, 1),         // expanded
       conv(3, 12, 10, 24, 20, 3, 2, 1),        // stride, channel tails
       conv(1, 23, 21, 3, 64, 7, 2, 3),         // stem
@@ -167,6 +167,10 @@ TEST(QConv, RoutesMatchTheReferenceOnShapes) {
       conv(1, 6, 6, 12, 36, 1, 1, 0, 1, 3),    // grouped pointwise
       conv(1, 1, 1, 300, 70, 1, 1, 0),         // one pixel
       conv(5, 4, 4, 40, 40, 3, 1, 1),
+      conv(2, 6, 1, 16, 40, 3, 1, 1),  // one column that is both edges
+      conv(1, 5, 2, 16, 64, 3, 2, 1),
+      conv(2, 7, 14, 32, 80, 3, 1, 1),  // blocks that hold both edges
+      conv(1, 8, 9, 8, 48, 5, 1, 2),    // two columns of padding
   };
   std::mt19937 rng(1);
   std::set<std::string> ran;

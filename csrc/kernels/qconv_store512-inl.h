@@ -1,0 +1,173 @@
+// The fast epilogue on the accumulators of a vector block while they are still in registers.
+// Included by the AVX-512 file inside its target region, after all other includes. Computes what
+// EpilogueKernel::fast does, bit for bit.
+#pragma once
+
+#include "kernels/qconv_kernel.h"
+
+namespace pt2q::kernels {
+
+class Store512 {
+ public:
+  explicit Store512(const DotStore& out)
+      : out_(out),
+        scale_(out.scale),
+        bias_(out.bias),
+        dst_(out.dst),
+        residual_(out.residual),
+        step_(out.dst_stride),
+        residual_step_(out.residual_stride),
+        inv_scale_(_mm512_set1_ps(out.inv_scale)),
+        order_(_mm512_load_si512(kOrder)) {}
+
+  template <int kPixels, int kPanels>
+  [[gnu::always_inline]] void finish(const __m512i (&acc)[kPixels][kPanels]) const {
+    if (out_.channels != 16 * kPanels) return put_tails(acc);
+    if (residual_ != nullptr) return put<true, false>(acc);
+    if (out_.lean) return put<false, true>(acc);
+    put<false, false>(acc);
+  }
+
+ private:
+  // Scale and bias come from memory each time: the accumulators need the registers.
+  [[gnu::always_inline]] __m512 real(__m512i acc, int j) const {
+    __asm__ volatile("" ::: "memory");
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale_ + 16 * j),
+                           _mm512_loadu_ps(bias_ + 16 * j));
+  }
+
+  [[gnu::always_inline]] __m512 add(__m512 y, __m128i residual) const {
+    const __m128i flipped = _mm_xor_si128(residual, _mm_set1_epi32(out_.residual_flip));
+    const __m512i wide = _mm512_sub_epi32(_mm512_cvtepu8_epi32(flipped),
+                                          _mm512_set1_epi32(out_.residual_zero_point));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(out_.residual_scale), y);
+  }
+
+  template <bool kAdd>
+  [[gnu::always_inline]] __m512i quantize(__m512i acc, int i, int j) const {
+    __m512 y = real(acc, j);
+    if (kAdd) {
+      const auto* at = residual_ + i * residual_step_ + 16 * j;
+      y = add(y, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+    }
+    return _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
+  }
+
+  // Dword groups come out interleaved; `order_` sorts them.
+  template <bool kLean>
+  [[gnu::always_inline]] __m512i pack(__m512i a, __m512i b, __m512i c, __m512i d) const {
+    if (kLean) {
+      const __m512i q = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+      return _mm512_permutexvar_epi32(order_, q);
+    }
+    const __m512i zero_point = _mm512_set1_epi32(out_.zero_points);
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
+    const __m512i q = _mm512_packus_epi16(ab, cd);
+    const __m512i clamped = _mm512_min_epu8(_mm512_max_epu8(q, _mm512_set1_epi32(out_.qmins)),
+                                            _mm512_set1_epi32(out_.qmaxs));
+    return _mm512_permutexvar_epi32(order_,
+                                    _mm512_xor_si512(clamped, _mm512_set1_epi32(out_.flips)));
+  }
+
+  static void put16(uint8_t* to, __m128i x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), x); }
+  static void put32(uint8_t* to, __m256i x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x);
+  }
+
+  template <bool kAdd, bool kLean, int kPixels>
+  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][4]) const {
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; ++i) {
+      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
+      const __m512i c = quantize<kAdd>(acc[i][2], i, 2), d = quantize<kAdd>(acc[i][3], i, 3);
+      _mm512_storeu_si512(dst_ + i * step_, pack<kLean>(a, b, c, d));
+    }
+  }
+
+  template <bool kAdd, bool kLean, int kPixels>
+  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][3]) const {
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; ++i) {
+      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
+      const __m512i c = quantize<kAdd>(acc[i][2], i, 2);
+      const __m512i x = pack<kLean>(a, b, c, c);
+      put32(dst_ + i * step_, _mm512_castsi512_si256(x));
+      put16(dst_ + i * step_ + 32, _mm512_extracti32x4_epi32(x, 2));
+    }
+  }
+
+  template <bool kAdd, bool kLean, int kPixels>
+  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][2]) const {
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; i += 2) {
+      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
+      if (i + 1 == kPixels) {
+        put32(dst_ + i * step_, _mm512_castsi512_si256(pack<kLean>(a, b, a, b)));
+        continue;
+      }
+      const int next = i + 1 < kPixels ? i + 1 : i;
+      const __m512i c = quantize<kAdd>(acc[next][0], next, 0);
+      const __m512i d = quantize<kAdd>(acc[next][1], next, 1);
+      const __m512i x = pack<kLean>(a, b, c, d);
+      put32(dst_ + i * step_, _mm512_castsi512_si256(x));
+      put32(dst_ + next * step_, _mm512_extracti64x4_epi64(x, 1));
+    }
+  }
+
+  template <bool kAdd, bool kLean, int kPixels>
+  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][1]) const {
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; i += 4) {
+      __m512i q[4];
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; ++n) {
+        q[n] =
+            i + n < kPixels ? quantize<kAdd>(acc[i + n < kPixels ? i + n : i][0], i + n, 0) : q[0];
+      }
+      const __m512i x = pack<kLean>(q[0], q[1], q[2], q[3]);
+      put16(dst_ + i * step_, _mm512_castsi512_si128(x));
+      if (i + 1 < kPixels) put16(dst_ + (i + 1) * step_, _mm512_extracti32x4_epi32(x, 1));
+      if (i + 2 < kPixels) put16(dst_ + (i + 2) * step_, _mm512_extracti32x4_epi32(x, 2));
+      if (i + 3 < kPixels) put16(dst_ + (i + 3) * step_, _mm512_extracti32x4_epi32(x, 3));
+    }
+  }
+
+  // Fewer channels than the panels hold.
+  template <int kPixels, int kPanels>
+  [[gnu::always_inline]] void put_tails(const __m512i (&acc)[kPixels][kPanels]) const {
+    const __mmask64 valid = (__mmask64{1} << out_.channels) - 1;
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; ++i) {
+      __m512i q[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        if (j >= kPanels) {
+          q[j] = q[0];
+          continue;
+        }
+        __m512 y = real(acc[i][j < kPanels ? j : 0], j);
+        if (residual_ != nullptr) {
+          const auto* at = residual_ + i * residual_step_ + 16 * j;
+          y = add(y, _mm_maskz_loadu_epi8(static_cast<__mmask16>(valid >> (16 * j)), at));
+        }
+        q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
+      }
+      _mm512_mask_storeu_epi8(dst_ + i * step_, valid, pack<false>(q[0], q[1], q[2], q[3]));
+    }
+  }
+
+  alignas(64) static constexpr int32_t kOrder[16] = {0, 4, 8,  12, 1, 5, 9,  13,
+                                                     2, 6, 10, 14, 3, 7, 11, 15};
+
+  const DotStore& out_;
+  const float* const scale_;
+  const float* const bias_;
+  uint8_t* const dst_;
+  const uint8_t* const residual_;
+  const ptrdiff_t step_, residual_step_;
+  const __m512 inv_scale_;
+  const __m512i order_;
+};
+
+}  // namespace pt2q::kernels
