@@ -155,10 +155,55 @@ py::list operator_configs(const std::vector<OperatorConfig>& entries) {
   return out;
 }
 
+// The list with the table as its text.
+py::object capabilities(const std::vector<OperatorConfig>& entries) {
+  return py::module_::import("pt2q.ao.quantization.quantizer.utils")
+      .attr("QuantizationCapabilities")(operator_configs(entries));
+}
+
+constexpr const char* kModuleName =
+    "Of all operators inside the module of that path, e.g. 'layer1.0', or inside modules whose "
+    "paths match a pattern with *, ? or [], e.g. 'layer*.conv1'.\nWith activation_only=True and "
+    "the configuration None, tensors made inside these modules stay in float, while weights are "
+    "quantized as the other settings say.";
+
 py::list configs(const std::vector<ConfigPtr>& entries) {
   py::list out;
   for (const ConfigPtr& config : entries) out.append(config_to_python(config));
   return out;
+}
+
+// PyTorch's class methods that ask what is supported.
+template <class C, class Cls>
+void supported_queries(Cls& cls) {
+  cls.def_static("get_supported_quantization_configs",
+                 [] {
+                   py::list out;
+                   for (const OperatorConfig& entry : C().quantization_capabilities())
+                     out.append(config_to_python(entry.config));
+                   return out;
+                 })
+      .def_static(
+          "get_supported_operator_for_quantization_config",
+          [](const py::object& config) {
+            const ConfigPtr wanted = config_from_python(config);
+            std::vector<std::vector<std::string>> all;
+            for (const OperatorConfig& entry : C().quantization_capabilities()) {
+              if (wanted && *entry.config == *wanted) return entry.operators;
+              if (!wanted) all.insert(all.end(), entry.operators.begin(), entry.operators.end());
+            }
+            return all;
+          },
+          py::arg("quantization_config") = py::none())
+      .def_static("get_supported_operators",
+                  [] { return operator_configs(C().quantization_capabilities()); });
+}
+
+template <class C>
+void bind_inductor_variant(py::module_& m, const char* name, const char* doc) {
+  py::class_<C, X86InductorQuantizer, PyQuantizer<C>, std::shared_ptr<C>> cls(m, name, doc);
+  cls.def(py::init<>());
+  supported_queries<C>(cls);
 }
 
 void bind_inductor(py::module_& m) {
@@ -199,22 +244,21 @@ void bind_inductor(py::module_& m) {
           "Of nn.Conv2d, nn.Linear, nn.MaxPool2d ...; None: leave these in float.")
       .def(
           "set_module_name_qconfig",
-          [](const py::object& self, const std::string& name, const py::object& config) {
-            self.cast<X86&>().set_module_name_qconfig(name, config_from_python(config));
+          [](const py::object& self, const std::string& name, const py::object& config,
+             bool activation_only) {
+            self.cast<X86&>().set_module_name_qconfig(name, config_from_python(config),
+                                                      activation_only);
             return self;
           },
           py::arg("module_name"), py::arg("quantization_config"),
-          "Of all operators inside the module of that path, e.g. 'layer1.0'.")
+          py::arg("activation_only") = false, kModuleName)
       .def("quantization_capabilities",
-           [](const X86& q) { return operator_configs(q.quantization_capabilities()); });
-  py::class_<XPUInductorQuantizer, X86, PyQuantizer<XPUInductorQuantizer>,
-             std::shared_ptr<XPUInductorQuantizer>>(
-      m, "XPUInductorQuantizer", "As X86InductorQuantizer, for GPUs: max_pool2d stays in float.")
-      .def(py::init<>());
-  py::class_<ArmInductorQuantizer, X86, PyQuantizer<ArmInductorQuantizer>,
-             std::shared_ptr<ArmInductorQuantizer>>(
-      m, "ArmInductorQuantizer", "As X86InductorQuantizer: int8 activations, per-tensor weights.")
-      .def(py::init<>());
+           [](const X86& q) { return capabilities(q.quantization_capabilities()); });
+  supported_queries<X86>(cls);
+  bind_inductor_variant<XPUInductorQuantizer>(
+      m, "XPUInductorQuantizer", "As X86InductorQuantizer, for GPUs: max_pool2d stays in float.");
+  bind_inductor_variant<ArmInductorQuantizer>(
+      m, "ArmInductorQuantizer", "As X86InductorQuantizer: int8 activations, per-tensor weights.");
 }
 
 void bind_xnnpack(py::module_& m) {
@@ -248,11 +292,13 @@ void bind_xnnpack(py::module_& m) {
           py::arg("module_type"), py::arg("quantization_config"))
       .def(
           "set_module_name",
-          [](const py::object& self, const std::string& name, const py::object& config) {
-            self.cast<X&>().set_module_name(name, config_from_python(config));
+          [](const py::object& self, const std::string& name, const py::object& config,
+             bool activation_only) {
+            self.cast<X&>().set_module_name(name, config_from_python(config), activation_only);
             return self;
           },
-          py::arg("module_name"), py::arg("quantization_config"))
+          py::arg("module_name"), py::arg("quantization_config"),
+          py::arg("activation_only") = false, kModuleName)
       .def(
           "set_object_type",
           [](const py::object& self, const py::object& type, const py::object& config) {
@@ -276,7 +322,7 @@ void bind_xnnpack(py::module_& m) {
           },
           py::arg("filter_fn"), "Only nodes for which filter_fn(node) holds are annotated.")
       .def("quantization_capabilities",
-           [](const X& q) { return operator_configs(q.quantization_capabilities()); })
+           [](const X& q) { return capabilities(q.quantization_capabilities()); })
       .def_static("get_supported_quantization_configs",
                   [] { return configs(X::get_supported_quantization_configs()); })
       .def_static(
@@ -296,7 +342,7 @@ void bind_embedding(py::module_& m) {
   cls.def(py::init<>());
   quantizer_methods<E>(cls);
   cls.def("quantization_capabilities",
-          [](const E& q) { return operator_configs(q.quantization_capabilities()); })
+          [](const E& q) { return capabilities(q.quantization_capabilities()); })
       .def_static("get_supported_quantization_configs",
                   [] { return configs(E::get_supported_quantization_configs()); })
       .def_static(
@@ -326,7 +372,7 @@ void bind_composable(py::module_& m) {
   quantizer_methods<C>(cls);
   cls.def_property_readonly("quantizers", &C::quantizers)
       .def("quantization_capabilities", [](const C& q) {
-        py::list out;
+        const py::object out = capabilities({});
         for (const auto& part : q.quantizers()) {
           const py::object object = py::cast(part);
           if (!py::hasattr(object, "quantization_capabilities")) continue;
@@ -391,6 +437,28 @@ void bind_helpers(py::module_& m) {
             [filter = get_module_name_filter(name)](const Node& n) { return filter(&n); });
       },
       py::arg("module_name"));
+  m.def(
+      "leave_activations_float",
+      [](GraphModule& model, const std::string& name) { leave_activations_float(model, name); },
+      py::arg("model"), py::arg("module_name"),
+      "For annotate() of your own quantizers: tensors made inside the module of that path (or "
+      "pattern) lose their specs, and what shares them; weights keep theirs.");
+  m.def(
+      "_capabilities_table",
+      [](const py::list& entries) {
+        std::vector<OperatorConfig> list;
+        for (const py::handle entry : entries) {
+          OperatorConfig c{config_from_python(entry.attr("config")), {}};
+          for (const py::handle pattern : entry.attr("operators")) {
+            std::vector<std::string> names;
+            for (const py::handle op : pattern) names.push_back(callable_name(op));
+            c.operators.push_back(std::move(names));
+          }
+          list.push_back(std::move(c));
+        }
+        return capabilities_table(list);
+      },
+      py::arg("capabilities"));
   const auto getter = [&m](const char* name, SpecPtr (*get)(const QuantizationConfig*)) {
     m.def(
         name,

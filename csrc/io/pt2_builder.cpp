@@ -283,6 +283,10 @@ class Builder {
     const bool written = !op.functional.empty();
     if (is_inplace(node.target) && !written)
       throw NotImplementedError("this in-place operator is not supported");
+    if (written) {  // by position: the functional form may name its arguments differently
+      args = normalize_args(op, std::move(args), kwargs);
+      kwargs.clear();
+    }
     Node* created =
         call(node, written ? op.functional : op.name, std::move(args), kwargs, value_name(node));
     if (written) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pt2q/error.h"
+
 namespace pt2q {
 
 OpSet op_set(const std::vector<std::string>& names) {
@@ -39,6 +41,13 @@ SpecPtr shared_with(const EdgeOrNode& edge_or_node) {
   auto spec = std::make_shared<SharedQuantizationSpec>();
   spec->edge_or_node = edge_or_node;
   return spec;
+}
+
+void check_activation_only(const ConfigPtr& config) {
+  if (config) {
+    throw ValueError("activation_only=True leaves activations in float and needs no configuration",
+                     "give None, and configure the weights with the other setters");
+  }
 }
 
 bool is_float_tensor(const Node* node) {

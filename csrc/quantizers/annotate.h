@@ -24,6 +24,9 @@ void annotate_not_quantized(Node* node);
 QuantizationAnnotation& new_annotation(Node* node);
 SpecPtr shared_with(const EdgeOrNode& edge_or_node);
 
+// ValueError unless `config` is null: "activation only" leaves activations in float.
+void check_activation_only(const ConfigPtr& config);
+
 // The value of the node is a floating-point tensor, or unknown.
 bool is_float_tensor(const Node* node);
 bool is_float32_tensor(const Node* node);  // known to be float32

@@ -1,4 +1,6 @@
 // Specs, annotations and the helpers quantizers are written with.
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <typeinfo>
 
@@ -136,12 +138,15 @@ bool is_valid_annotation(const QuantizationAnnotation* annotation) {
 }
 
 std::function<bool(const Node*)> get_module_name_filter(const std::string& module_name) {
-  return [module_name](const Node* node) {
+  const bool pattern = module_name.find_first_of("*?[") != std::string::npos;
+  return [module_name, pattern](const Node* node) {
     const auto& stack = node->meta.nn_module_stack;
     return std::any_of(stack.begin(), stack.end(), [&](const ModuleStackEntry& entry) {
       static const std::string kOldPrefix = "L['self'].";
-      return entry.path == module_name || (starts_with(entry.path, kOldPrefix) &&
-                                           entry.path.substr(kOldPrefix.size()) == module_name);
+      const std::string path =
+          starts_with(entry.path, kOldPrefix) ? entry.path.substr(kOldPrefix.size()) : entry.path;
+      if (path == module_name || entry.path == module_name) return true;
+      return pattern && !path.empty() && fnmatch(module_name.c_str(), path.c_str(), 0) == 0;
     });
   };
 }

@@ -133,8 +133,12 @@ X86InductorQuantizer& X86InductorQuantizer::set_module_type_qconfig(const std::s
 }
 
 X86InductorQuantizer& X86InductorQuantizer::set_module_name_qconfig(const std::string& path,
-                                                                    ConfigPtr config) {
-  if (must_skip(config)) {
+                                                                    ConfigPtr config,
+                                                                    bool activation_only) {
+  if (activation_only) {
+    check_activation_only(config);
+    float_activations_.push_back(path);
+  } else if (must_skip(config)) {
     warn(cat("Skip the quantization config for ", path, "."));
   } else {
     set_entry(module_name_, path, std::move(config));
@@ -155,6 +159,7 @@ void X86InductorQuantizer::annotate(GraphModule& model) {
                          count_filter(op_set(r.default_ops), "default quantizable operations"));
   }
   share_outputs(model, r);
+  for (const std::string& name : float_activations_) leave_activations_float(model, name);
 }
 
 const InductorRecipe& X86InductorQuantizer::recipe() const { return x86_inductor_recipe(); }
@@ -165,7 +170,9 @@ std::vector<ConfigPtr> X86InductorQuantizer::default_configs() const {
   return {get_default_x86_inductor_quantization_config(),
           get_default_x86_inductor_quantization_config(false, true),
           get_default_x86_inductor_quantization_config(true),
-          get_default_x86_inductor_quantization_config(true, true)};
+          get_default_x86_inductor_quantization_config(true, true),
+          get_default_x86_inductor_quantization_config(false, false, true),
+          get_x86_inductor_linear_dynamic_fp16_config()};
 }
 std::vector<ConfigPtr> XPUInductorQuantizer::default_configs() const {
   return {get_default_xpu_inductor_quantization_config()};
@@ -181,16 +188,21 @@ std::vector<OperatorConfig> X86InductorQuantizer::quantization_capabilities() co
   std::vector<OperatorConfig> out;
   for (const ConfigPtr& config : default_configs()) {
     OperatorConfig entry{config, {}};
+    const bool weights_only = config->input_activation == nullptr;
     for (const InductorRecipe::Fusion& f : recipe().fusions) {
       if (f.batch_norm && !config->is_qat) continue;
+      if (weights_only && f.roots.front() != "aten.linear.default") continue;
       std::vector<std::string> pattern = {f.roots.front()};
       if (f.batch_norm) pattern.push_back("aten.batch_norm.default");
       if (f.binary) pattern.push_back("aten.add.Tensor");
       for (const std::string& unary : f.unary) pattern.push_back(unary);
       entry.operators.push_back(std::move(pattern));
     }
-    for (const std::string& op : recipe().all_inputs) entry.operators.push_back({op});
-    for (const std::string& op : recipe().propagation) entry.operators.push_back({op});
+    for (const auto* ops : {&recipe().all_inputs, &recipe().propagation}) {
+      for (const std::string& op : *ops) {
+        if (!weights_only) entry.operators.push_back({op});
+      }
+    }
     out.push_back(std::move(entry));
   }
   return out;

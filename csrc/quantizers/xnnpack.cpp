@@ -135,7 +135,6 @@ class Annotator {
       annotation.set_input(input, specs[i]);
       if (i > 0) mark_annotated(input);
     }
-    if (chain.batch_norm != nullptr) new_annotation(chain.batch_norm);
     if (chain.unary != nullptr) new_annotation(chain.unary);
     chain.last()->meta.quantization_annotation->output_qspec = get_output_act_qspec(config_.get());
   }
@@ -300,7 +299,13 @@ XNNPACKQuantizer& XNNPACKQuantizer::set_module_type(const std::string& type, Con
   return *this;
 }
 
-XNNPACKQuantizer& XNNPACKQuantizer::set_module_name(const std::string& path, ConfigPtr config) {
+XNNPACKQuantizer& XNNPACKQuantizer::set_module_name(const std::string& path, ConfigPtr config,
+                                                    bool activation_only) {
+  if (activation_only) {
+    check_activation_only(config);
+    float_activations_.push_back(path);
+    return *this;
+  }
   if (!config) throw AssertionError(" quantization_config == None is not supported yet");
   set_entry(module_name_, path, std::move(config));
   return *this;
@@ -357,6 +362,7 @@ void XNNPACKQuantizer::annotate(GraphModule& model) {
   }
   if (global_) Annotator(model, global_, rest, "").run();
   propagate(model);
+  for (const std::string& name : float_activations_) leave_activations_float(model, name);
 }
 
 std::vector<OperatorConfig> XNNPACKQuantizer::get_supported_operators() {

@@ -128,7 +128,8 @@ void annotate_input_qspec_map(Node* node, Node* input, SpecPtr spec);
 void annotate_output_qspec(Node* node, SpecPtr spec);
 // Not null and holds at least one input entry or an output spec.
 bool is_valid_annotation(const QuantizationAnnotation* annotation);
-// True for nodes captured inside the module of exactly that path ("sub" holds for sub.linear1).
+// True for nodes captured inside the module of exactly that path ("sub" holds for sub.linear1), or
+// of a path that matches a pattern with *, ? or [] ("layer*.conv1"; * also stands for dots).
 std::function<bool(const Node*)> get_module_name_filter(const std::string& module_name);
 // The specs of a configuration (null-safe) with PyTorch's checks of scheme and dtype.
 SpecPtr get_input_act_qspec(const QuantizationConfig* config);

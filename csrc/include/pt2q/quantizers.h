@@ -33,6 +33,15 @@ struct OperatorConfig {
   std::vector<std::vector<std::string>> operators;
 };
 
+// One line per pattern: mode, operators, and dtype, range and scheme of input, output, weight,
+// bias.
+std::string capabilities_table(const std::vector<OperatorConfig>& capabilities);
+
+// Removes the specs of every tensor that operators inside the named module (a path or a pattern as
+// for get_module_name_filter) produce, and of what shares them; weights keep theirs. Warns when no
+// operator lies inside. Meant for the end of annotate().
+void leave_activations_float(GraphModule& model, const std::string& module_name);
+
 struct InductorRecipe;  // which patterns are annotated (internal)
 
 // A quantizer that annotates for oneDNN-style int8 kernels: convolution and linear with what can be
@@ -48,7 +57,10 @@ class X86InductorQuantizer : public Quantizer {
   X86InductorQuantizer& set_function_type_qconfig(const std::string& function, ConfigPtr config);
   // "Conv2d", "Linear", "MaxPool2d" ...
   X86InductorQuantizer& set_module_type_qconfig(const std::string& type, ConfigPtr config);
-  X86InductorQuantizer& set_module_name_qconfig(const std::string& path, ConfigPtr config);
+  // A path, or a pattern ("layer*.conv1"). With `activation_only` and a null configuration the
+  // tensors made inside stay in float while weights are quantized as the other settings say.
+  X86InductorQuantizer& set_module_name_qconfig(const std::string& path, ConfigPtr config,
+                                                bool activation_only = false);
 
   void annotate(GraphModule& model) override;
   std::vector<OperatorConfig> quantization_capabilities() const;
@@ -65,6 +77,7 @@ class X86InductorQuantizer : public Quantizer {
   ConfigPtr global_;
   std::vector<std::pair<std::string, ConfigPtr>> operator_type_;  // overload name, in order set
   std::vector<std::pair<std::string, ConfigPtr>> module_name_;
+  std::vector<std::string> float_activations_;  // module names
 };
 
 class XPUInductorQuantizer : public X86InductorQuantizer {
@@ -94,8 +107,11 @@ class XNNPACKQuantizer : public Quantizer {
   XNNPACKQuantizer& set_operator_type(const std::string& op, ConfigPtr config);
   // A module type: full name "pkg.mod.Sub", or its last part.
   XNNPACKQuantizer& set_module_type(const std::string& type, ConfigPtr config);
-  // Throws AssertionError for a null configuration.
-  XNNPACKQuantizer& set_module_name(const std::string& path, ConfigPtr config);
+  // A path, or a pattern ("layer*.conv1"). With `activation_only` and a null configuration the
+  // tensors made inside stay in float while weights are quantized as the other settings say; any
+  // other null configuration is an AssertionError.
+  XNNPACKQuantizer& set_module_name(const std::string& path, ConfigPtr config,
+                                    bool activation_only = false);
   // Only nodes for which it holds are annotated.
   XNNPACKQuantizer& set_filter_function(std::function<bool(const Node*)> filter);
 
@@ -116,6 +132,7 @@ class XNNPACKQuantizer : public Quantizer {
   std::vector<std::pair<std::string, ConfigPtr>> operator_type_;
   std::vector<std::pair<std::string, ConfigPtr>> module_type_;
   std::vector<std::pair<std::string, ConfigPtr>> module_name_;
+  std::vector<std::string> float_activations_;  // module names
   std::function<bool(const Node*)> filter_;
 };
 

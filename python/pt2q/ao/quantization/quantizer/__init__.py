@@ -14,6 +14,7 @@ from .quantizer import (
 )
 from .utils import (
     OperatorConfig,
+    QuantizationCapabilities,
     QuantizationConfig,
     annotate_input_qspec_map,
     annotate_output_qspec,
@@ -23,6 +24,7 @@ from .utils import (
     get_output_act_qspec,
     get_weight_qspec,
     is_valid_annotation,
+    leave_activations_float,
 )
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "FixedQParamsQuantizationSpec",
     "OperatorConfig",
     "QuantizationAnnotation",
+    "QuantizationCapabilities",
     "QuantizationConfig",
     "QuantizationSpec",
     "QuantizationSpecBase",
@@ -46,4 +49,5 @@ __all__ = [
     "get_output_act_qspec",
     "get_weight_qspec",
     "is_valid_annotation",
+    "leave_activations_float",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from pt2q import _core
 from pt2q._core import (
     QuantizationConfig,
     annotate_input_qspec_map,
@@ -14,6 +15,7 @@ from pt2q._core import (
     get_output_act_qspec,
     get_weight_qspec,
     is_valid_annotation,
+    leave_activations_float,
 )
 
 from .quantizer import _declare_fields
@@ -21,6 +23,7 @@ from .quantizer import _declare_fields
 __all__ = [
     "OperatorConfig",
     "OperatorPatternType",
+    "QuantizationCapabilities",
     "QuantizationConfig",
     "annotate_input_qspec_map",
     "annotate_output_qspec",
@@ -30,6 +33,7 @@ __all__ = [
     "get_output_act_qspec",
     "get_weight_qspec",
     "is_valid_annotation",
+    "leave_activations_float",
 ]
 
 # A chain of operators, e.g. ["aten.conv2d.default", "aten.relu.default"].
@@ -47,3 +51,10 @@ class OperatorConfig(NamedTuple):
 
     config: QuantizationConfig
     operators: list[OperatorPatternType]
+
+
+class QuantizationCapabilities(list[OperatorConfig]):
+    """What a quantizer can do: a list of OperatorConfig that prints as a table."""
+
+    def __str__(self) -> str:
+        return str(_core._capabilities_table(self))
