@@ -6,6 +6,7 @@ BUILD  := build/release
 PY     := $(VENV)/bin/python
 JOBS   ?= $(shell nproc)
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 # The builds below (release, Debian-only, pip) share objects through ccache; without it they build the same.
 LAUNCHER = $(if $(shell command -v ccache),-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 export CCACHE_BASEDIR := $(CURDIR)
@@ -16,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .DELETE_ON_ERROR:
 .PHONY: demo test deps build lint cpp-test python-test oracle-test asan-test debian-test \
-        package-test bench clean help
+        package-test bench bench-cpp peers clean help
 
 help:
 	@echo "make demo          build and run the demonstration (DEMO_ARGS='--data FOLDER' for real models)"
@@ -24,7 +25,8 @@ help:
 	@echo "make asan-test     C++ tests under AddressSanitizer and UBSan"
 	@echo "make debian-test   build and smoke test with nothing but Debian's packages"
 	@echo "make package-test  pip install into a fresh environment and smoke test"
-	@echo "make bench         benchmarks (JSON, table, plot under benchmarks/results)"
+	@echo "make bench         whole models against PyTorch (BENCH_ARGS='--case inference:resnet18:1')"
+	@echo "make peers         against PyTorch, ONNX Runtime and OpenVINO, in an environment of its own"
 
 demo: build
 	$(PY) examples/demo/demo.py $(DEMO_ARGS)
@@ -86,7 +88,15 @@ package-test:
 	cd / && env -u PYTHONPATH $(CURDIR)/build/package-venv/bin/python $(CURDIR)/tests/package/smoke.py
 
 bench: build $(ORACLE)/.stamp
-	$(ORACLE)/bin/python benchmarks/models.py
+	$(ORACLE)/bin/python benchmarks/models.py $(BENCH_ARGS)
+
+# The C++ programs of benchmarks/cpp; the Python benchmarks use peak, the machine's limits.
+bench-cpp: build
+	cmake -S . -B $(BUILD) -DPT2Q_BENCHMARKS=ON > $(BUILD)/configure-bench.log
+	cmake --build $(BUILD) -j $(JOBS) --target peak bench_models qconv_vs_onednn
+
+peers: bench-cpp
+	$(PY) benchmarks/peers.py $(BENCH_ARGS)
 
 clean:
 	rm -rf build $(VENV) $(ORACLE)

@@ -1,9 +1,8 @@
 """Interleaved timing of contenders, each in a process of its own that stays alive.
 
-A contender is a module of benchmarks/contenders with ``load(model, batch) -> (call, info)``: ``call()``
-runs one batch and returns the logits as a NumPy array; ``info`` is a dict of facts (load seconds, ...).
-Rounds go A B C A B C ..., so that a slow moment of a shared machine hits all alike; ratios are taken per
-round and the median over rounds is reported.
+Rounds go A B C A B C ..., so that a slow moment of a shared machine hits all alike. Each sample records the
+CPU time that other programs used meanwhile (/proc/stat); disturbed samples are left out where enough quiet
+ones remain. Ratios are taken inside a round and the median over rounds is reported.
 """
 
 from __future__ import annotations
@@ -17,87 +16,193 @@ import statistics
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve().parent
+FOREIGN_CPUS = 0.25  # a sample during which others kept more CPUs busy than this is disturbed
+
+
+class Failed(RuntimeError):
+    """A contender did not start or computes something else."""
+
+
+class Sample(NamedTuple):
+    """One contender's part of one round."""
+
+    seconds: float  # median per batch
+    best: float
+    cpu: float  # CPU seconds per batch, all threads: other programs do not count
+    foreign: float  # CPUs that other programs kept busy
+    calls: int
+
+    @property
+    def quiet(self) -> bool:
+        return self.foreign < FOREIGN_CPUS
+
+
+def _busy() -> float:
+    """CPU seconds the whole machine has worked since boot."""
+    fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _, _, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 class Contender:
     """The parent's end of one worker process."""
 
-    def __init__(self, name: str, model: str, batch: int, threads: int) -> None:
+    def __init__(self, name: str, case: str, folder: pathlib.Path, threads: int, log: Any = None) -> None:  # fmt: skip
         self.name = name
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads), TORCHINDUCTOR_FREEZING="1")
-        command = [sys.executable, __file__, name, model, str(batch), str(threads)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)  # fmt: skip
+        self.samples: list[Sample] = []
+        env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+        command = [sys.executable, __file__, name, case, str(folder), str(threads)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=env)  # fmt: skip
         self.info = self._read()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("{"):
-                reply: dict[str, Any] = json.loads(line)
-                return reply
-        raise RuntimeError(f"contender {self.name} stopped (exit code {self._process.wait()})")
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed(f"{self.name} stopped (exit code {self._process.wait()})")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            self._process.wait()
+            raise Failed(str(reply["error"]))
+        return reply
 
-    def time(self, seconds: float) -> float:
-        """Smallest seconds per call in one round."""
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return float(self._read()["seconds"])
+        return self._read()
+
+    def sample(self, seconds: float) -> None:
+        busy = _busy()
+        reply = self._ask({"seconds": seconds})
+        foreign = max(0.0, _busy() - busy - reply["cpu"]) / reply["wall"]
+        times = reply["times"]
+        self.samples.append(Sample(statistics.median(times), min(times), reply["cpu"] / reply["batches"], foreign, len(times)))  # fmt: skip
 
     def close(self) -> None:
-        self._process.communicate("", timeout=60)
+        """Ends the worker; its memory goes into ``info``."""
+        try:
+            self.info.update(self._ask({"stop": True}))
+            self._process.communicate("", timeout=60)
+        except (Failed, BrokenPipeError):
+            self._process.kill()
 
 
-def input_batch(batch: int) -> np.ndarray:
-    """The same float32 [batch, 3, 224, 224] for every contender."""
-    return np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)
-
-
-def run_rounds(contenders: list[Contender], rounds: int, seconds: float) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {c.name: [] for c in contenders}
-    for c in contenders:
-        c.time(0.0)  # warm-up
+def run_rounds(contenders: list[Contender], rounds: int, seconds: float) -> None:
     for _ in range(rounds):
-        for c in contenders:
-            times[c.name].append(c.time(seconds))
-    return times
+        for contender in contenders:
+            contender.sample(seconds)
 
 
-def median_ratio(times: dict[str, list[float]], slow: str, fast: str) -> float:
-    """How many times faster ``fast`` is than ``slow``: median over rounds."""
-    return statistics.median(s / f for s, f in zip(times[slow], times[fast]))
+def _chosen(samples: list[Sample]) -> list[Sample]:
+    quiet = [s for s in samples if s.quiet]
+    return quiet if 3 * len(quiet) >= len(samples) else samples
 
 
-def _worker() -> None:
-    parser = argparse.ArgumentParser()
-    for argument in ("name", "model"):
-        parser.add_argument(argument)
-    for argument in ("batch", "threads"):
-        parser.add_argument(argument, type=int)
-    args = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    call, info = importlib.import_module(f"contenders.{args.name}").load(args.model, args.batch, args.threads)  # fmt: skip
-    start = time.perf_counter()
-    logits = call()
-    info["first_call_s"] = time.perf_counter() - start
-    info["logits"] = np.asarray(logits)[0, :64].astype(float).tolist()
-    print(json.dumps(info), flush=True)
+def value(sample: Sample, clock: str) -> float:
+    return sample.cpu if clock == "cpu" else sample.seconds
+
+
+def summary(contender: Contender, clock: str = "wall") -> dict[str, Any]:
+    """Milliseconds per batch over the quiet rounds."""
+    used = [1e3 * value(s, clock) for s in _chosen(contender.samples)]
+    return {
+        "ms": statistics.median(used),
+        "best_ms": 1e3 * min(s.cpu if clock == "cpu" else s.best for s in contender.samples),
+        "spread": max(used) / min(used),
+        "cpu_ms": 1e3 * statistics.median(s.cpu for s in _chosen(contender.samples)),
+        "quiet_rounds": sum(s.quiet for s in contender.samples),
+        "rounds": len(contender.samples),
+        "calls": sum(s.calls for s in contender.samples),
+    }
+
+
+def ratio(slow: Contender, fast: Contender, clock: str = "wall") -> float:
+    """How many times faster ``fast`` is: median over the rounds in which both ran undisturbed, if there are enough."""
+    pairs = list(zip(slow.samples, fast.samples))
+    quiet = [(s, f) for s, f in pairs if s.quiet and f.quiet]
+    used = quiet if 3 * len(quiet) >= len(pairs) else pairs
+    return statistics.median(value(s, clock) / value(f, clock) for s, f in used)
+
+
+def sqnr(reference: np.ndarray, other: np.ndarray) -> float:
+    """Signal-to-noise ratio in dB about the mean of the signal; at most 200."""
+    r, o = reference.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    if r.shape != o.shape or not np.isfinite(o).all():
+        return float("-inf")
+    noise = float(np.linalg.norm(r - o))
+    return min(200.0, 20 * float(np.log10(np.linalg.norm(r - r.mean()) / noise))) if noise else 200.0
+
+
+def _memory() -> dict[str, float]:
+    text = pathlib.Path("/proc/self/status").read_text().splitlines()
+    found = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text if line.startswith(("VmRSS", "VmHWM"))}  # fmt: skip
+    return {"rss_mb": found["VmRSS"], "peak_mb": found["VmHWM"]}
+
+
+def _worker(name: str, case_text: str, folder: pathlib.Path, threads: int) -> None:
+    protocol = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print must not disturb the protocol
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    try:
+        loaded, info = _load(name, case_text, folder, threads)
+    except Exception as error:
+        print(json.dumps({"error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}), file=protocol)  # fmt: skip
+        raise
+    print(json.dumps(info), file=protocol)
     for line in sys.stdin:
-        stop = time.perf_counter() + float(line)
-        best = float("inf")
-        while True:
-            start = time.perf_counter()
-            call()
-            best = min(best, time.perf_counter() - start)
-            if time.perf_counter() >= stop:
-                break
-        print(json.dumps({"seconds": best}), flush=True)
+        request = json.loads(line)
+        if "stop" in request:
+            print(json.dumps(_memory()), file=protocol)
+            return
+        print(json.dumps(_measure(loaded, request["seconds"])), file=protocol)
+
+
+def _load(name: str, case_text: str, folder: pathlib.Path, threads: int) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    from contenders import CONTENDERS
+    from zoo import Case
+
+    spec = CONTENDERS[name]
+    begin = time.perf_counter()
+    module = importlib.import_module(f"contenders.{spec.module}")
+    imported = time.perf_counter()
+    info: dict[str, Any] = {"import_s": imported - begin, "import_mb": _memory()["rss_mb"]}
+    loaded = module.load(spec.variant, Case.parse(case_text), folder, threads)
+    ready = time.perf_counter()
+    answer = loaded.call()
+    info |= {"load_s": ready - imported, "first_call_s": time.perf_counter() - ready}
+    info["sqnr_db"] = sqnr(np.load(folder / "answer.npy"), np.asarray(loaded.output(answer)))
+    info |= {"file_mb": loaded.bytes / 1e6, **loaded.facts}
+    for _ in range(2):
+        loaded.call()
+    return loaded, info
+
+
+def _measure(loaded: Any, seconds: float) -> dict[str, Any]:
+    times: list[float] = []
+    cpu, begin = time.process_time(), time.perf_counter()
+    while not times or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        loaded.call()
+        times.append((time.perf_counter() - start) / loaded.items)
+    return {"times": times, "cpu": time.process_time() - cpu, "wall": time.perf_counter() - begin,
+            "batches": len(times) * loaded.items}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="worker process of a benchmark")
+    parser.add_argument("name")
+    parser.add_argument("case")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("threads", type=int)
+    args = parser.parse_args()
+    _worker(args.name, args.case, args.folder, args.threads)
 
 
 if __name__ == "__main__":
-    _worker()
+    main()

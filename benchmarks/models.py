@@ -1,136 +1,138 @@
 #!/usr/bin/env python3
-"""The first benchmark: whole models, our int8 and float32 against torch.compile, and calibration.
+"""Whole models: our int8 and float32 against torch.compile, calibration against torchao's, and what pt2q costs once.
 
-Prints a table; writes JSON, Markdown and a bar chart to benchmarks/results.
+Needs PyTorch and torchao only (``make bench``); benchmarks/peers.py has the other runtimes. Prints tables;
+writes JSON, Markdown and bar charts to benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
-import platform
-import statistics
-import subprocess
 import sys
-import time
 from typing import Any
 
-import numpy as np
-
-from harness import HERE, Contender, median_ratio, run_rounds
+import costs
+import observers
+import report as reporting
+from contenders import CONTENDERS
+from harness import HERE, Contender, Failed, ratio, run_rounds, summary
+from peers import ENOUGH_DB
+from prepare import ensure
+from zoo import Case
 
 GROUPS = {
     "inference": ["pt2q_float32", "pt2q_int8", "torch_float32"],
     "calibration": ["pt2q_calibrate", "torch_calibrate"],
 }
-# (faster, slower, what the ratio says)
+# (faster, slower, what the ratio says, target)
 RATIOS = {
-    "inference": [("pt2q_int8", "pt2q_float32", "int8 over our float32"), ("pt2q_float32", "torch_float32", "our float32 over torch.compile")],
-    "calibration": [("pt2q_calibrate", "torch_calibrate", "our calibration over torchao's")],
-}  # fmt: skip
+    "inference": [
+        ("pt2q_int8", "pt2q_float32", "int8 over our float32", 1.3),
+        ("pt2q_float32", "torch_float32", "our float32 over torch.compile", 1.0),
+    ],
+    "calibration": [("pt2q_calibrate", "torch_calibrate", "our calibration over torchao's", 3.0)],
+}
+CASES = ("inference:resnet18:1", "inference:resnet18:50", "inference:mobilenet_v2:1",
+         "calibration:resnet18:50")  # fmt: skip
+# measure: (greatest value that meets the target, unit)
+COST_TARGETS = {"import_s": (0.4, "s"), "import_mb": (45, "MB"), "prepare_and_convert_s": (0.5, "s"),
+                "compile_with_first_call_s": (2.0, "s"), "file_ratio": (0.30, "")}  # fmt: skip
 
 
-def import_cost() -> dict[str, float]:
-    """Seconds and MB (peak RSS) of `import pt2q` in a fresh process, and what it prints."""
-    code = "import time; t = time.perf_counter(); import pt2q; s = time.perf_counter() - t; import resource; print(s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"  # fmt: skip
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]  # fmt: skip
-    numbers = [tuple(map(float, r.stdout.split())) for r in runs]
-    printed = any(len(r.stdout.splitlines()) > 1 or r.stderr for r in runs)
-    return {"import_s": min(n[0] for n in numbers), "import_mb": min(n[1] for n in numbers), "prints": float(printed)}  # fmt: skip
+def measure(group: str, case: Case, args: argparse.Namespace, log: Any) -> dict[str, Any]:
+    folder = args.work / str(case).replace(":", "_")
+    names = [n for n in GROUPS[group] if not (args.no_peers and not CONTENDERS[n].ours)]
+    running = []
+    for name in names:
+        ensure(case, CONTENDERS[name].artifact, args.work, log)
+        contender = Contender(name, str(case), folder, args.threads, log)
+        if contender.info["sqnr_db"] < ENOUGH_DB[CONTENDERS[name].kind]:
+            raise Failed(f"{name} computes something else: {contender.info['sqnr_db']:.1f} dB against float32")  # fmt: skip
+        running.append(contender)
+    run_rounds(running, args.rounds, args.seconds)
+    for contender in running:
+        contender.close()
+    by_name = {c.name: c for c in running}
+    return {
+        "group": group,
+        "case": str(case),
+        "contenders": {c.name: {**summary(c, args.clock), **c.info} for c in running},
+        "ratios": [
+            {"what": what, "ratio": ratio(by_name[slow], by_name[fast], args.clock), "target": target}
+            for fast, slow, what, target in RATIOS[group]
+            if fast in by_name and slow in by_name
+        ],
+    }
 
 
-def check_agreement(contenders: list[Contender]) -> dict[str, float]:
-    """Relative difference of each contender's logits from the first one's; large means a wrong kernel."""
-    reference = np.array(contenders[0].info["logits"])
-    errors = {}
-    for c in contenders:
-        error = float(np.linalg.norm(np.array(c.info["logits"]) - reference) / np.linalg.norm(reference))
-        limit = 0.25 if "int8" in c.name else 1e-3  # random weights: int8 noise is large but not absurd
-        if not error < limit:
-            raise RuntimeError(f"{c.name} computes something else than {contenders[0].name}: {error:.3g}")
-        errors[c.name] = error
-    return errors
+def once(args: argparse.Namespace, log: Any) -> dict[str, float]:
+    """What ResNet-50 costs before its first answer."""
+    case = Case("resnet50", 1)
+    ensure(case, "base", args.work, log)
+    found = {**costs.import_cost(), **costs.least(case, args.work / "resnet50_1")}
+    suffix = "_cpu_s" if args.clock == "cpu" else "_s"
+    found["prepare_and_convert_s"] = found["prepare" + suffix] + found["convert" + suffix]
+    found["compile_with_first_call_s"] = found["compile" + suffix] + found["first_call" + suffix] - found["call" + suffix]  # fmt: skip
+    return found
 
 
-def measure(group: str, model: str, batch: int, args: argparse.Namespace) -> dict[str, Any]:
-    names = [n for n in GROUPS[group] if not (args.no_peers and n.startswith("torch"))]
-    contenders = [Contender(name, model, batch, args.threads) for name in names]
-    errors = check_agreement(contenders)
-    times = run_rounds(contenders, args.rounds, args.seconds)
-    for c in contenders:
-        c.close()
-    row: dict[str, Any] = {"group": group, "model": model, "batch": batch, "relative_error": errors}
-    row["ms"] = {n: 1e3 * statistics.median(t) for n, t in times.items()}
-    row["spread"] = {n: max(t) / min(t) for n, t in times.items()}
-    row["ratios"] = {text: median_ratio(times, slow, fast) for fast, slow, text in RATIOS[group] if fast in times and slow in times}  # fmt: skip
-    row["info"] = {c.name: {k: v for k, v in c.info.items() if k != "logits"} for c in contenders}
-    return row
-
-
-def markdown(report: dict[str, Any]) -> str:
-    lines = [f"CPU: {report['isa']}, {report['threads']} threads, {report['date']}", ""]
-    lines += ["| what | model | batch | ms (median of rounds) | ratio |", "|---|---|---|---|---|"]
+def text(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    lines = [f"{machine['cpu']}; {machine['isa']}; {machine['threads']} threads; {machine['date']}; {report['clock']} time.", ""]  # fmt: skip
+    rows = []
     for row in report["rows"]:
-        ms = ", ".join(f"{n} {v:.2f}" for n, v in row["ms"].items())
-        ratios = ", ".join(f"{t} {v:.2f}x" for t, v in row["ratios"].items())
-        lines.append(f"| {row['group']} | {row['model']} | {row['batch']} | {ms} | {ratios} |")
-    cost = report["import"]
-    lines += ["", f"`import pt2q`: {cost['import_s']:.2f} s, {cost['import_mb']:.0f} MB peak RSS"]
-    return "\n".join(lines) + "\n"
+        ms = ", ".join(f"{n} {c['ms']:.2f}" for n, c in row["contenders"].items())
+        ratios = "; ".join(f"{r['what']} {r['ratio']:.2f}x (target {r['target']})" for r in row["ratios"])  # fmt: skip
+        rows.append([row["group"], row["case"], ms, ratios])
+    lines += [reporting.table(["what", "case", "ms per batch (median of rounds)", "ratio"], rows)]
+    if "observers" in report:
+        rows = [[n, f"{r['ours']:.3f}", f"{r['theirs']:.3f}", f"{r['ratio']:.1f}x"] for n, r in report["observers"].items()]  # fmt: skip
+        lines += [reporting.table(["observer (ns per element; search: ms)", "ours", "torchao", "ratio"], rows)]  # fmt: skip
+    rows = [[n, f"{report['once'][n]:.3f} {unit}", f"<= {target} {unit}"] for n, (target, unit) in COST_TARGETS.items()]  # fmt: skip
+    lines += [reporting.table(["once, ResNet-50", "measured", "target"], rows)]
+    return "\n".join(lines)
 
 
-def plot(report: dict[str, Any], path: pathlib.Path) -> None:
-    try:
-        import matplotlib
-    except ImportError:
-        return
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = report["rows"]
-    figure, axes = plt.subplots(1, len(rows), figsize=(3.2 * len(rows), 3.4), squeeze=False)
-    for axis, row in zip(axes[0], rows):
-        names = list(row["ms"])
-        axis.bar(range(len(names)), [row["ms"][n] for n in names], color=["C0" if n.startswith("pt2q") else "C7" for n in names])  # fmt: skip
-        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
-        axis.set_title(f"{row['model']}, batch {row['batch']}", fontsize=9)
-        axis.set_ylabel("ms")
-    figure.suptitle(report["isa"], fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-
-
-def main() -> int:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", action="append", help="group:model:batch, e.g. inference:resnet18:50")
+    parser.add_argument("--case", action="append", help="GROUP:MODEL:BATCH, repeatable; default: " + " ".join(CASES))  # fmt: skip
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="per contender and round")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--no-peers", action="store_true", help="pt2q only; needs the artifacts to be there")  # fmt: skip
+    parser.add_argument("--work", type=pathlib.Path, default=HERE.parent / "build" / "bench")
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
-    args = parser.parse_args()
-    import pt2q
+    return parser.parse_args()
 
-    cases = args.case or ["inference:resnet18:1", "inference:resnet18:50", "inference:mobilenet_v2:1", "calibration:resnet18:50"]  # fmt: skip
+
+def main() -> int:
+    args = arguments()
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "isa": pt2q.cpu_info()["isa"],
-        "threads": args.threads,
-        "python": platform.python_version(),
-        "import": import_cost(),
+        "machine": reporting.machine(args.threads),
+        "versions": reporting.versions(),
+        "clock": args.clock,
         "rows": [],
     }
-    for case in cases:
-        group, model, batch = case.split(":")
-        print(f"{case} ...", flush=True)
-        report["rows"].append(measure(group, model, int(batch), args))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "models.json").write_text(json.dumps(report, indent=1) + "\n")
-    (args.out / "models.md").write_text(markdown(report))
-    plot(report, args.out / "models.png")
-    print(markdown(report))
+    with open(args.work / "log.txt", "ab") as log:
+        for spec in args.case or CASES:
+            group, _, case = spec.partition(":")
+            if group not in GROUPS:
+                raise SystemExit(f"--case '{spec}': expected GROUP:MODEL:BATCH with one of {', '.join(GROUPS)}")  # fmt: skip
+            print(f"{spec} ...", flush=True)
+            report["rows"].append(measure(group, Case.parse(case), args, log))
+        report["once"] = once(args, log)
+        if not args.no_peers:
+            report["observers"] = observers.compare(args.threads, args.clock)
+    result = text(report)
+    reporting.write(args.out, "models", report, result)
+    groups = {f"{r['group']} {r['case']}": {n: c["ms"] for n, c in r["contenders"].items()} for r in report["rows"]}  # fmt: skip
+    reporting.bars(groups, f"ms per batch ({args.clock} time)", report["machine"]["isa"], args.out / "models.png")  # fmt: skip
+    print(result)
     return 0
 
 

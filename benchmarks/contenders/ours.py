@@ -1,59 +1,52 @@
-"""pt2q models with fixed random weights, shared by the pt2q contenders."""
+"""pt2q: NumPy in, NumPy out; models loaded from .pt2 files and compiled."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import pathlib
 import time
 from typing import Any
 
-import harness
 import pt2q
-from pt2q.vision import models
+from contenders import Loaded
+from prepare import load_inputs, pt2q_prepared
+from zoo import Case
 
 
-def build(name: str) -> Any:
-    """The named model in eval mode, with batch-norm statistics of a typical trained network."""
-    pt2q.manual_seed(0)
-    model = getattr(models, name)()
-    for module in model.modules():
-        if isinstance(module, pt2q.nn.BatchNorm2d):
-            pt2q.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            pt2q.nn.init.normal_(module.running_mean, 0.0, 0.1)
-            pt2q.nn.init.uniform_(module.weight, 0.5, 1.0)
-    return model.eval()
-
-
-def export(name: str, batch: int) -> Any:
-    x = pt2q.from_numpy(harness.input_batch(batch)).contiguous(memory_format=pt2q.channels_last)
-    return pt2q.export.export(build(name), (x,)).module(), x
-
-
-def quantized(name: str, batch: int) -> tuple[Any, Any, dict[str, Any]]:
-    """(converted model, input, seconds of each step)"""
-    from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-        X86InductorQuantizer,
-        get_default_x86_inductor_quantization_config,
-    )
-
-    exported, x = export(name, batch)
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    steps = {}
+def _compiled(variant: str, folder: pathlib.Path, facts: dict[str, Any]) -> tuple[Any, int]:
+    file = folder / ("pt2q_float32.pt2" if variant == "float32" else "pt2q_int8.pt2")
+    module = pt2q.export.load(file).module()
     start = time.perf_counter()
-    prepared = prepare_pt2e(exported, quantizer)
-    steps["prepare_s"] = time.perf_counter() - start
-    start = time.perf_counter()
-    prepared(x)
-    steps["calibrate_s"] = time.perf_counter() - start
-    start = time.perf_counter()
-    converted = convert_pt2e(prepared)
-    steps["convert_s"] = time.perf_counter() - start
-    return converted, x, steps
+    if variant == "int8_bf16":
+        with pt2q.amp.autocast("cpu", dtype=pt2q.bfloat16):
+            model = pt2q.compile(module)
+    else:
+        model = pt2q.compile(module)
+    facts["compile_s"] = time.perf_counter() - start
+    return model, file.stat().st_size
 
 
-def compiled(module: Any, x: Any, info: dict[str, Any]) -> Any:
-    start = time.perf_counter()
-    model = pt2q.compile(module)
-    model(x[:1])
-    info["compile_s"] = time.perf_counter() - start
-    info["isa"] = pt2q.cpu_info()["isa"]
-    return lambda: model(x).numpy()
+def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded:
+    x = load_inputs(folder)
+    facts: dict[str, Any] = {"isa": pt2q.cpu_info()["isa"]}
+    if variant == "calibrate":
+        pt2q.set_num_threads(threads)
+        prepared = pt2q_prepared(case, folder)
+        return Loaded(lambda: prepared(*x), lambda y: y, facts=facts)
+    if variant.endswith("_throughput"):
+        return _streams(variant.removesuffix("_throughput"), folder, threads, x, facts)
+    pt2q.set_num_threads(threads)
+    model, size = _compiled(variant, folder, facts)
+    return Loaded(lambda: model(*x), lambda y: y, size, facts=facts)
+
+
+def _streams(variant: str, folder: pathlib.Path, threads: int, x: list[Any], facts: dict[str, Any]) -> Loaded:  # fmt: skip
+    """One Python thread per core on one model, each running its calls alone."""
+    pt2q.set_num_threads(1)
+    model, size = _compiled(variant, folder, facts)
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+
+    def call() -> Any:
+        return list(pool.map(lambda _: model(*x), range(2 * threads)))
+
+    return Loaded(call, lambda y: y[0], size, 2 * threads, facts)

@@ -42,12 +42,12 @@ class Result(NamedTuple):
     saturation: str
 
 
-def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+def batches(images: Any, size: int) -> Iterator[np.ndarray]:
     for begin in range(0, len(images), size):
         yield images[begin : begin + size]
 
 
-def predict(model: Callable[[np.ndarray], np.ndarray], images: np.ndarray, size: int) -> np.ndarray:
+def predict(model: Callable[[np.ndarray], np.ndarray], images: Any, size: int) -> np.ndarray:
     return np.concatenate([model(batch) for batch in batches(images, size)])
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import os
 import pathlib
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +21,28 @@ IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
+class Images:
+    """Pixels (uint8 [n, H, W, C]) that become the model's float32 [n, C, H, W] where they are sliced."""
+
+    def __init__(self, pixels: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.pixels, self.prepare = pixels, prepare
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        scaled = self.prepare(self.pixels[index].astype(np.float32))
+        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+
+
 class Task(NamedTuple):
-    """A model with the images to calibrate and to evaluate on."""
+    """A model with the images to calibrate and to evaluate on; images are sliced in batches."""
 
     name: str
     title: str
     model: nn.Module
-    calibration: np.ndarray  # float32 [n, C, H, W]
-    images: np.ndarray  # float32 [n, C, H, W], none of the calibration images
+    calibration: np.ndarray | Images  # float32 [n, C, H, W]
+    images: np.ndarray | Images  # float32 [n, C, H, W], none of the calibration images
     labels: np.ndarray  # int [n]
     batch: int
 
@@ -46,12 +65,12 @@ def cifar_task(name: str, data: pathlib.Path) -> Task:
     model = build(weights=data / f"{name}_cifar10.safetensors")
     file = np.load(data / "cifar10_test1000.npz")
 
-    def prepare(images: np.ndarray) -> np.ndarray:
-        scaled = (images.astype(np.float32) / 255 - IMAGENET_MEAN) / IMAGENET_STD
-        return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))
+    def prepare(pixels: np.ndarray) -> np.ndarray:
+        return (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
-    return Task(name, "CIFAR ResNet, CIFAR-10 test images", model, prepare(file["calib_images"][:100]),
-                prepare(file["images"]), file["labels"].astype(np.int64), 100)  # fmt: skip
+    return Task(name, "CIFAR ResNet, CIFAR-10 test images", model,
+                Images(file["calib_images"][:100], prepare), Images(file["images"], prepare),
+                file["labels"].astype(np.int64), 100)  # fmt: skip
 
 
 def load_image(path: pathlib.Path) -> np.ndarray:
@@ -67,6 +86,25 @@ def load_image(path: pathlib.Path) -> np.ndarray:
     return np.asarray(image.crop((left, top, left + 224, top + 224)))
 
 
+def decoded(files: list[pathlib.Path]) -> np.ndarray:
+    """load_image of every file, uint8 [n, 224, 224, 3]; kept in the temporary folder for the next run."""
+    stamp = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    key = hashlib.sha256(repr(stamp).encode()).hexdigest()[:16]
+    cache = pathlib.Path(tempfile.gettempdir()) / f"pt2q-demo-{os.getuid()}-{key}.npy"
+    try:
+        return np.load(cache, mmap_mode="r")
+    except (OSError, ValueError):  # not there, or cut off
+        with ThreadPoolExecutor() as pool:
+            pixels = np.stack(list(pool.map(load_image, files)))
+    try:
+        with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as file:
+            np.save(file, pixels)
+        os.replace(file.name, cache)
+    except OSError:  # no room: decode again next time
+        pass
+    return pixels
+
+
 def imagenet_task(name: str, data: pathlib.Path) -> Task:
     """ImageNet sample: the images that labels.csv marks 'calib', evaluated on those marked 'eval'."""
     folder = data / "imagenet_sample"
@@ -76,18 +114,14 @@ def imagenet_task(name: str, data: pathlib.Path) -> Task:
     weights = "mobilenet_v2_imagenet_rot180" if rotated else "squeezenet1_1_imagenet"
     model = getattr(models, name)(weights=data / f"{weights}.safetensors")
 
-    def prepare(rows: list[dict[str, str]]) -> np.ndarray:
-        images = np.empty((len(rows), 3, 224, 224), np.float32)
-        for i, row in enumerate(rows):
-            pixels = load_image(folder / row["file"]).astype(np.float32)
-            if rotated:
-                pixels = pixels[::-1, ::-1] / 127.5 - 1
-            else:
-                pixels = (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
-            images[i] = pixels.transpose(2, 0, 1)
-        return images
+    def prepare(pixels: np.ndarray) -> np.ndarray:
+        if rotated:
+            return pixels[:, ::-1, ::-1] / 127.5 - 1
+        return (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
-    split = {kind: [r for r in rows if r["split"] == kind] for kind in ("calib", "eval")}
-    labels = np.array([int(r["index"]) for r in split["eval"]])
-    return Task(name, "ImageNet classifier, one image per class", model, prepare(split["calib"]),
-                prepare(split["eval"]), labels, 50)  # fmt: skip
+    pixels = decoded([folder / row["file"] for row in rows])
+    split = np.array([row["split"] for row in rows])
+    labels = np.array([int(row["index"]) for row in rows])
+    calibration, images = (Images(pixels[split == kind], prepare) for kind in ("calib", "eval"))
+    return Task(name, "ImageNet classifier, one image per class", model, calibration, images,
+                labels[split == "eval"], 50)  # fmt: skip

@@ -1,0 +1,80 @@
+"""The benchmark's cases: a model and a batch, with inputs, in pt2q and, from the same source, in PyTorch."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import re
+import sys
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# model: the module that builds it
+_VISION = "pt2q.vision.models"
+SOURCES = {
+    "resnet18": f"{_VISION}.resnet",
+    "resnet50": f"{_VISION}.resnet",
+    "mobilenet_v2": f"{_VISION}.mobilenetv2",
+    "squeezenet1_1": f"{_VISION}.squeezenet",
+    "minilm": "nets",
+    "vit_b16": "nets",
+    "dlrm": "nets",
+}
+CASES = ("resnet18:1", "resnet18:50", "resnet50:1", "resnet50:16", "mobilenet_v2:1", "mobilenet_v2:16",
+         "squeezenet1_1:1", "minilm:1", "minilm:8", "vit_b16:1", "dlrm:2048")  # fmt: skip
+
+
+class Case(NamedTuple):
+    model: str
+    batch: int
+
+    @classmethod
+    def parse(cls, text: str) -> Case:
+        model, _, batch = text.partition(":")
+        if model not in SOURCES or not (batch or "1").isdigit():
+            raise SystemExit(f"case '{text}': expected MODEL:BATCH with one of {', '.join(SOURCES)}")
+        return cls(model, int(batch or 1))
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.batch}"
+
+
+def inputs(case: Case, seed: int = 0) -> list[np.ndarray]:
+    """The same arrays for every contender."""
+    random = np.random.default_rng(seed)
+    if case.model == "minilm":
+        return [random.integers(0, 30522, (case.batch, 128))]
+    if case.model == "dlrm":
+        shapes: list[tuple[int, ...]] = [(case.batch, 13), (case.batch, 351)]
+    else:
+        shapes = [(case.batch, 3, 224, 224)]
+    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def calibration(case: Case) -> list[list[np.ndarray]]:
+    return [inputs(case, 10 + i) for i in range(8 if case.batch < 16 else 2)]
+
+
+def builder(model: str) -> Callable[[], Any]:
+    """The function that builds the pt2q module."""
+    return getattr(importlib.import_module(SOURCES[model]), model)
+
+
+def torch_builder(model: str) -> Callable[[], Any]:
+    """The function that builds the PyTorch module: the same source file with pt2q's names read as PyTorch's."""
+    return getattr(_as_torch(SOURCES[model]), model)
+
+
+def _as_torch(name: str) -> types.ModuleType:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module {name}")
+    source = re.sub(r"\bpt2q\b(?!\.vision)", "torch", pathlib.Path(spec.origin).read_text())
+    twin = types.ModuleType(name.replace("pt2q", "torch_twin"))
+    twin.__file__ = spec.origin
+    sys.modules[twin.__name__] = twin
+    exec(compile(source, spec.origin, "exec"), twin.__dict__)
+    return twin
