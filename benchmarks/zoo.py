@@ -19,6 +19,8 @@ SOURCES = {
     "resnet50": f"{_VISION}.resnet",
     "mobilenet_v2": f"{_VISION}.mobilenetv2",
     "squeezenet1_1": f"{_VISION}.squeezenet",
+    "cifar_resnet20": f"{_VISION}.cifar_resnet",
+    "cifar_resnet56": f"{_VISION}.cifar_resnet",
     "minilm": "nets",
     "vit_b16": "nets",
     "dlrm": "nets",
@@ -50,7 +52,8 @@ def inputs(case: Case, seed: int = 0) -> list[np.ndarray]:
     if case.model == "dlrm":
         shapes: list[tuple[int, ...]] = [(case.batch, 13), (case.batch, 351)]
     else:
-        shapes = [(case.batch, 3, 224, 224)]
+        side = 32 if case.model.startswith("cifar") else 224
+        shapes = [(case.batch, 3, side, side)]
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 

@@ -105,11 +105,14 @@ def decoded(files: list[pathlib.Path]) -> np.ndarray:
     return pixels
 
 
-def imagenet_task(name: str, data: pathlib.Path) -> Task:
-    """ImageNet sample: the images that labels.csv marks 'calib', evaluated on those marked 'eval'."""
+def imagenet_task(name: str, data: pathlib.Path, limit: int | None = None) -> Task:
+    """ImageNet sample: the images that labels.csv marks 'calib', evaluated on those marked 'eval'
+    (the first ``limit`` of them)."""
     folder = data / "imagenet_sample"
     with open(folder / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
+    evaluated = [row for row in rows if row["split"] == "eval"][:limit]
+    rows = [row for row in rows if row["split"] == "calib"] + evaluated
     rotated = name == "mobilenet_v2"  # these weights are turned by 180 degrees, see the data's README
     weights = "mobilenet_v2_imagenet_rot180" if rotated else "squeezenet1_1_imagenet"
     model = getattr(models, name)(weights=data / f"{weights}.safetensors")
