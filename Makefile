@@ -24,7 +24,7 @@ help:
 	@echo "make test          build and run every test: C++, Python, oracle (PyTorch), lint"
 	@echo "make asan-test     C++ tests under AddressSanitizer and UBSan"
 	@echo "make debian-test   build and smoke test with nothing but Debian's packages"
-	@echo "make package-test  pip install into a fresh environment and smoke test"
+	@echo "make package-test  pip install into a fresh environment and smoke test; C++ install, examples/cpp against it"
 	@echo "make bench         whole models against PyTorch (BENCH_ARGS='--case inference:resnet18:1')"
 	@echo "make peers         against PyTorch, ONNX Runtime and OpenVINO, in an environment of its own"
 
@@ -81,11 +81,12 @@ debian-test:
 	env -u PYTHONPATH PATH=/usr/bin:/bin cmake --build build/debian -j $(JOBS)
 	cd / && PYTHONPATH=$(CURDIR)/build/debian/python /usr/bin/python3 $(CURDIR)/tests/package/smoke.py
 
-package-test:
+package-test: build
 	rm -rf build/package-venv
 	$(PYTHON) -m venv build/package-venv
 	env -u PYTHONPATH CMAKE_CXX_COMPILER_LAUNCHER=$$(command -v ccache) build/package-venv/bin/python -m pip install -q --disable-pip-version-check -C cmake.define.PT2Q_WERROR=ON 'numpy>=2' .
 	cd / && env -u PYTHONPATH $(CURDIR)/build/package-venv/bin/python $(CURDIR)/tests/package/smoke.py
+	JOBS=$(JOBS) tests/package/cpp_install.sh $(BUILD)
 
 bench: build $(ORACLE)/.stamp
 	$(ORACLE)/bin/python benchmarks/models.py $(BENCH_ARGS)

@@ -3,7 +3,7 @@
 set -euo pipefail
 packages=(build-essential ccache cmake ninja-build libdnnl-dev libgtest-dev libgmock-dev libbenchmark-dev
           nlohmann-json3-dev libhwy-dev zlib1g-dev pybind11-dev python3-dev python3-numpy
-          python3-venv clang-format)
+          python3-venv clang-format pkg-config)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "ok installed" || missing+=("$package")

@@ -22,6 +22,8 @@ std::unique_ptr<GraphModule> read_pt2(const std::shared_ptr<Source>& source,
 void write_pt2(const GraphModule& model, const std::map<std::string, std::string>& extra_files,
                Sink* sink);
 
+Tensor load_npy(const std::shared_ptr<Source>& source, const LoadLimits& limits);
+
 ZipLimits zip_limits(const LoadLimits& limits);
 
 // JSON text, ASCII only; strings that are no valid UTF-8 give ValueError.

@@ -1,4 +1,4 @@
-// Files: exported programs (.pt2), state dictionaries (.pth, .safetensors).
+// Files: exported programs (.pt2), state dictionaries (.pth, .safetensors), arrays (.npy).
 //
 // Readers accept files of unknown origin: no code in a file is ever executed (in particular no
 // pickle), every offset and size is checked before memory is allocated, checksums are verified, and
@@ -84,5 +84,12 @@ void save_safetensors(const StateDict& state, const std::string& path,
                       const std::map<std::string, std::string>& metadata = {});
 std::string save_safetensors_to_string(const StateDict& state,
                                        const std::map<std::string, std::string>& metadata = {});
+
+// --- arrays --------------------------------------------------------------------------------------
+// One array of NumPy's .npy format, versions 1 to 3, as a contiguous tensor. Types: little-endian
+// float16/32/64, int8 to int64, uint8, uint16 and bool (NotImplementedError names any other).
+Tensor load_npy(const std::string& path, const LoadLimits& limits = {});
+// Throws ValueError for dtypes NumPy lacks (bfloat16).
+void save_npy(const Tensor& tensor, const std::string& path);
 
 }  // namespace pt2q

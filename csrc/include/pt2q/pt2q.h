@@ -11,6 +11,7 @@
 #include "pt2q/op.h"
 #include "pt2q/pt2e.h"
 #include "pt2q/quantizer.h"
+#include "pt2q/quantizers.h"
 #include "pt2q/runtime.h"
 #include "pt2q/tensor.h"
 #include "pt2q/trace.h"
