@@ -193,8 +193,7 @@ void bench(const Layer& layer, const Options& o, Totals& totals) {
   spec.src_zero_point = p.zero_point;
   spec.epilogue.scale = {p.scale};
   spec.epilogue.ops = {PostOp{}};
-  const QConv ours(spec,
-                   pack_weights(ws, p.weights.data(), choose_route(ws, p.weights.data(), isa)));
+  const QConv ours(spec, pack_weights(ws, p.weights.data(), choose_route(isa)));
   const AlignedBuffer scratch(ours.scratch_bytes());
   OneDnn theirs(p);
   const auto run_ours = [&] { ours.run(p.src.data(), p.dst_ours.data(), scratch.data()); };

@@ -39,7 +39,7 @@ void check(const QConvSpec& spec, const PackedWeights& w) {
     fail("the weights were packed for another shape");
   const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
   if (zero < 0 || zero > 255) fail("source zero point out of range");
-  if (w.route.dot == DotKind::maddubs && zero > w.src_max)
+  if (w.route.dot == DotKind::mixed && zero > w.src_max)
     fail("source zero point above the largest input the weights were packed for");
   if ((spec.src_stride != 0 && spec.src_stride < s.in_c) ||
       (spec.dst_stride != 0 && spec.dst_stride < s.out_c) ||
@@ -150,10 +150,16 @@ void ConvPlan::plan_tasks() {
 
 // Vector kernels read the weights of a frame's pieces one after the other.
 void ConvPlan::place_weights() {
-  int32_t at = 0;
+  const std::vector<int64_t>& taps = weights->tap_quads;
+  const auto tap_at = [&](int64_t quad) {
+    return static_cast<int32_t>(std::lower_bound(taps.begin(), taps.end(), quad) - taps.begin());
+  };
+  int32_t quad = 0;
   for (KPiece& piece : frame.pieces) {
-    piece.weights = at;
-    at += piece.quads * dot->bytes_per_quad;
+    piece.weights = quad * 64;
+    piece.tap = tap_at(quad);
+    quad += piece.quads;
+    piece.tap_end = tap_at(quad);
   }
 }
 
@@ -190,8 +196,9 @@ void ConvPlan::run_task(const Run& r, int64_t index, uint8_t* slot) const {
   t.frame_image = t.image0;
   t.row = pixel_task % row_blocks * row_block;
   t.count = std::min(rows - t.row, row_block);
-  t.panel0 = panels * panel_task / panel_tasks;
-  t.panel1 = panels * (panel_task + 1) / panel_tasks;
+  const int64_t blocks = spec.shape.groups * blocks_per_group();
+  t.panel0 = first_panel(blocks * panel_task / panel_tasks);
+  t.panel1 = first_panel(blocks * (panel_task + 1) / panel_tasks);
   fill_frames(r, t, slot);
   tile != nullptr ? tile_task(r, t, slot) : dot_task(r, t, slot);
 }

@@ -84,7 +84,7 @@ struct Route {
   bool emulated = false;
 
   bool tiles() const { return isa == Isa::amx; }
-  std::string name() const;  // "amx", "avx512_vnni", "avx512/maddubs", "avx2/s16", ...
+  std::string name() const;  // "amx", "avx512_vnni", "avx512/mixed", ...
 };
 
 // Weights in the order of one route. K is a list of runs (contiguous input bytes: a kernel row, or
@@ -107,17 +107,25 @@ struct PackedWeights {
   std::vector<Run> runs;
   std::vector<Piece> pieces;
   int64_t panels_per_group = 0;
-  int64_t panel_bytes = 0;
-  std::vector<int32_t> sums;  // [groups][16 * panels_per_group]: sum of weights per channel
+  int64_t panel_bytes = 0;  // one byte per weight; not of mixed panels
+  std::vector<int64_t>
+      tap_quads;                  // first quad of each tap (of each piece if that is less), and end
+  std::vector<int32_t> tap_sums;  // [taps][groups][16 * panels_per_group]
+  std::vector<int32_t> sums;      // [groups][16 * panels_per_group]: sum of weights per channel
+  // Route mixed:
+  int64_t block = 1;         // panels that share steps; the last block of a group may hold fewer
+  std::vector<DotTap> taps;  // [groups][blocks][taps + 1]
+  std::vector<DotRun> dot_runs;
+  std::vector<int64_t> block_at;  // first byte of each block
   AlignedBuffer data;
   int32_t src_max = 255;
 };
 
-// The exact route for these weights on `isa` when no input exceeds src_max (u8 domain): without
-// VNNI, maddubs if no pair of products can saturate 16 bits, else s16.
-Route choose_route(const WeightShape& shape, const int8_t* weights, Isa isa, int32_t src_max = 255);
+// The exact route on `isa`: VNNI or tiles where it has them, else mixed.
+Route choose_route(Isa isa);
 
-// weights: s8 [OC, IC/groups, KH, KW]. Throws ValueError for a non-positive size.
+// weights: s8 [OC, IC/groups, KH, KW]; no input exceeds src_max (u8 domain). Throws ValueError for
+// a non-positive size.
 std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, const int8_t* weights,
                                                   const Route& route, int32_t src_max = 255);
 std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, const int8_t* weights,

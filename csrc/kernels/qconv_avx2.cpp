@@ -1,4 +1,4 @@
-// AVX2 micro-kernels: exact vpmaddubsw / vpmaddwd routes, and AVX-VNNI.
+// AVX2 micro-kernels: exact vpmaddubsw / vpmaddwd, and AVX-VNNI.
 #include <immintrin.h>
 
 #include "kernels/qconv_kernel.h"
@@ -37,8 +37,8 @@ struct Avx2Base {
 struct Avx2Vnni : Avx2Base {
   using Src = __m256i;
   using W = Acc;
+  static constexpr bool kMixed = false;
   static constexpr int kPixels1 = 6;
-  static constexpr int kBytesPerQuad = 64;
   static Src bcast(const uint8_t* p) { return quad(p); }
   static W weights(const int8_t* p) { return {load256(p), load256(p + 32)}; }
   static void mac(Acc& acc, Src s, const W& w) {
@@ -47,40 +47,39 @@ struct Avx2Vnni : Avx2Base {
   }
 };
 
-struct Avx2Maddubs : Avx2Base {
-  using Src = __m256i;
-  using W = const int8_t*;
-  static constexpr int kPixels1 = 6;
-  static constexpr int kBytesPerQuad = 64;
-  static Src bcast(const uint8_t* p) { return quad(p); }
-  static W weights(const int8_t* p) { return p; }
-  static void mac8(__m256i& acc, Src s, const int8_t* w) {
-    const __m256i pairs = _mm256_maddubs_epi16(s, load256(w));
-    add(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  static void mac(Acc& acc, Src s, W w) {
-    mac8(acc.lo, s, w);
-    mac8(acc.hi, s, w + 32);
-  }
-};
-
-struct Avx2S16 : Avx2Base {
-  struct Src {
-    __m256i even, odd;
-  };
-  using W = const int8_t*;
+// See Avx512Mixed; weights are read from memory where they are used.
+struct Avx2Mixed : Avx2Base {
+  using Weights = const int8_t*;
+  static constexpr bool kMixed = true;
   static constexpr int kPixels1 = 5;
-  static constexpr int kBytesPerQuad = 128;
-  static Src bcast(const uint8_t* p) {
-    const __m256i x = quad(p);
-    return {_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(x, 8)};
+  template <DotStep kStep>
+  static Weights weights_of(const int8_t* p) {
+    return p;
   }
-  static W weights(const int8_t* p) { return p; }
-  static void mac(Acc& acc, Src s, W w) {
-    add(acc.lo, _mm256_madd_epi16(s.even, load256(w)));
-    add(acc.hi, _mm256_madd_epi16(s.even, load256(w + 32)));
-    add(acc.lo, _mm256_madd_epi16(s.odd, load256(w + 64)));
-    add(acc.hi, _mm256_madd_epi16(s.odd, load256(w + 96)));
+  template <DotStep kStep>
+  [[gnu::always_inline]] static void mac(Acc (&accs)[1], const uint8_t* p,
+                                         const Weights (&weights)[1]) {
+    Acc& acc = accs[0];
+    const int8_t* w = weights[0];
+    const __m256i s = quad(p);
+    if (kStep == DotStep::wide) {
+      const __m256i even = _mm256_and_si256(s, _mm256_set1_epi16(0xff));
+      const __m256i odd = _mm256_srli_epi16(s, 8);
+      add(acc.lo, _mm256_madd_epi16(even, load256(w)));
+      add(acc.hi, _mm256_madd_epi16(even, load256(w + 32)));
+      add(acc.lo, _mm256_madd_epi16(odd, load256(w + 64)));
+      add(acc.hi, _mm256_madd_epi16(odd, load256(w + 96)));
+      return;
+    }
+    __m256i lo = _mm256_maddubs_epi16(s, load256(w));
+    __m256i hi = _mm256_maddubs_epi16(s, load256(w + 32));
+    if (kStep == DotStep::pair) {
+      const __m256i next = quad(p + 4);
+      lo = _mm256_add_epi16(lo, _mm256_maddubs_epi16(next, load256(w + 64)));
+      hi = _mm256_add_epi16(hi, _mm256_maddubs_epi16(next, load256(w + 96)));
+    }
+    add(acc.lo, _mm256_madd_epi16(lo, _mm256_set1_epi16(1)));
+    add(acc.hi, _mm256_madd_epi16(hi, _mm256_set1_epi16(1)));
   }
 };
 
@@ -88,9 +87,8 @@ struct Avx2S16 : Avx2Base {
 
 const DotTable& dot_table_avx2(DotKind kind) {
   static const DotTable vnni = make_dot_table<Avx2Vnni>();
-  static const DotTable maddubs = make_dot_table<Avx2Maddubs>();
-  static const DotTable s16 = make_dot_table<Avx2S16>();
-  return kind == DotKind::vnni ? vnni : (kind == DotKind::maddubs ? maddubs : s16);
+  static const DotTable mixed = make_dot_table<Avx2Mixed>();
+  return kind == DotKind::vnni ? vnni : mixed;
 }
 
 void epilogue_avx2(const Epilogue& epilogue, const EpilogueBlock& block) {

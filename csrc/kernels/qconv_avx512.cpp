@@ -1,4 +1,4 @@
-// AVX-512 micro-kernels: VNNI, and exact vpmaddubsw / vpmaddwd routes for CPUs without it.
+// AVX-512 micro-kernels: VNNI, and exact vpmaddubsw / vpmaddwd for CPUs without it.
 // GCC 12 takes the undefined pass-through operands of its own AVX-512 intrinsics for a defect.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
@@ -18,8 +18,6 @@ namespace {
 
 struct Avx512Base {
   using Acc = __m512i;
-  static constexpr int kMaxPanels = 4;
-  static constexpr int kPixels1 = 12;
   static constexpr bool kStores = true;
   static Acc load(const int32_t* p) { return _mm512_loadu_si512(p); }
   static void store(int32_t* p, Acc a) { _mm512_storeu_si512(p, a); }
@@ -39,7 +37,9 @@ struct Avx512Base {
 struct Avx512Vnni : Avx512Base {
   using Src = __m512i;
   using W = __m512i;
-  static constexpr int kBytesPerQuad = 64;
+  static constexpr bool kMixed = false;
+  static constexpr int kMaxPanels = 4;
+  static constexpr int kPixels1 = 12;
   static Src bcast(const uint8_t* p) { return quad(p); }
   static W weights(const int8_t* p) { return _mm512_loadu_si512(p); }
   static void mac(Acc& acc, Src s, W w) {
@@ -47,33 +47,43 @@ struct Avx512Vnni : Avx512Base {
   }
 };
 
-struct Avx512Maddubs : Avx512Base {
-  using Src = __m512i;
-  using W = __m512i;
-  static constexpr int kBytesPerQuad = 64;
-  static Src bcast(const uint8_t* p) { return quad(p); }
-  static W weights(const int8_t* p) { return _mm512_loadu_si512(p); }
-  static void mac(Acc& acc, Src s, W w) {
-    const __m512i pairs = _mm512_maddubs_epi16(s, w);
-    add(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
-  }
-};
-
-// Bytes 0, 2 and 1, 3 of a quad as 16-bit pairs; weights are packed as 16 bit in the same order.
-struct Avx512S16 : Avx512Base {
-  struct Src {
-    __m512i even, odd;
+// Without VNNI. A wide quad is split into bytes 0, 2 and 1, 3; its weights are 16-bit pairs in that
+// order.
+struct Avx512Mixed : Avx512Base {
+  struct Weights {
+    __m512i first, second;
   };
-  using W = const int8_t*;
-  static constexpr int kBytesPerQuad = 128;
-  static Src bcast(const uint8_t* p) {
-    const __m512i x = quad(p);
-    return {_mm512_and_si512(x, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(x, 8)};
+  static constexpr bool kMixed = true;
+  static constexpr int kMaxPanels = 2;
+  static constexpr int kPixels1 = 14;
+  static constexpr int kPixels2 = 10;
+  template <DotStep kStep>
+  static Weights weights_of(const int8_t* p) {
+    const __m512i first = _mm512_loadu_si512(p);
+    return {first, kStep == DotStep::single ? first : _mm512_loadu_si512(p + 64)};
   }
-  static W weights(const int8_t* p) { return p; }
-  static void mac(Acc& acc, Src s, W w) {
-    add(acc, _mm512_madd_epi16(s.even, _mm512_loadu_si512(w)));
-    add(acc, _mm512_madd_epi16(s.odd, _mm512_loadu_si512(w + 64)));
+  template <DotStep kStep, int kPanels>
+  [[gnu::always_inline]] static void mac(Acc (&acc)[kPanels], const uint8_t* p,
+                                         const Weights (&w)[kPanels]) {
+    const __m512i s = quad(p);
+    if (kStep == DotStep::wide) {
+      const __m512i even = _mm512_and_si512(s, _mm512_set1_epi16(0xff));
+      const __m512i odd = _mm512_srli_epi16(s, 8);
+#pragma GCC unroll 2
+      for (int j = 0; j < kPanels; ++j) {
+        add(acc[j], _mm512_madd_epi16(even, w[j].first));
+        add(acc[j], _mm512_madd_epi16(odd, w[j].second));
+      }
+      return;
+    }
+    const __m512i next = kStep == DotStep::pair ? quad(p + 4) : s;
+#pragma GCC unroll 2
+    for (int j = 0; j < kPanels; ++j) {
+      __m512i pairs = _mm512_maddubs_epi16(s, w[j].first);
+      if (kStep == DotStep::pair)
+        pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(next, w[j].second));
+      add(acc[j], _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+    }
   }
 };
 
@@ -81,9 +91,8 @@ struct Avx512S16 : Avx512Base {
 
 const DotTable& dot_table_avx512(DotKind kind) {
   static const DotTable vnni = make_dot_table<Avx512Vnni>();
-  static const DotTable maddubs = make_dot_table<Avx512Maddubs>();
-  static const DotTable s16 = make_dot_table<Avx512S16>();
-  return kind == DotKind::vnni ? vnni : (kind == DotKind::maddubs ? maddubs : s16);
+  static const DotTable mixed = make_dot_table<Avx512Mixed>();
+  return kind == DotKind::vnni ? vnni : mixed;
 }
 
 void epilogue_avx512(const Epilogue& epilogue, const EpilogueBlock& block) {

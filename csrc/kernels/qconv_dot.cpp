@@ -90,7 +90,7 @@ void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t coun
   for (int64_t p = t.panel0; p < t.panel1;) {
     Panels now{p / weights->panels_per_group, p % weights->panels_per_group, 0};
     const int64_t left = std::min(t.panel1 - p, weights->panels_per_group - now.panel);
-    now.count = ceil_div(left, ceil_div(left, most));
+    now.count = mixed() ? std::min(left, weights->block) : ceil_div(left, ceil_div(left, most));
     for (int64_t image = t.image0; image < t.image1; ++image) {
       Strip s = strip(r, t, image, slot);
       if (has_frames()) s.base += (row - t.row) * frame.pitch * frame.step;
@@ -110,6 +110,11 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
   args.piece_count = static_cast<int>(frame.pieces.size());
   args.weights = panel_data(p);
   args.panel_stride = weights->panel_bytes;
+  if (mixed()) {
+    const auto taps = static_cast<int64_t>(weights->tap_quads.size());
+    args.taps = weights->taps.data() + block_index(p) * taps;
+    args.runs = weights->dot_runs.data();
+  }
   args.init = args.first_init = args.last_init = init.data() + panel_index(p) * 16;
   const uint8_t* base = s.base + p.group * weights->shape.in_c;
   if (frame.mode == FrameMode::direct) base += s.row * frame.step;

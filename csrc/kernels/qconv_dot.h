@@ -3,7 +3,9 @@
 //
 // Arch: Acc (16 int32), Src (four input bytes broadcast), W (one quad of a panel);
 // load(const int32*), store(int32*, Acc), bcast(const uint8*), weights(const int8*), and
-// mac(Acc&, Src, W); kBytesPerQuad; kStores, and if so finish(acc, DotStore).
+// mac(Acc&, Src, W); kStores, and if so finish(acc, DotStore). For DotKind::mixed instead of Src, W
+// and mac: Weights (of a step), weights_of<DotStep>(const int8*) and
+// mac<DotStep>(Acc (&)[panels], const uint8*, Weights (&)[panels]).
 #pragma once
 
 #include "kernels/qconv_kernel.h"
@@ -25,8 +27,55 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
 #pragma GCC unroll 4
       for (int j = 0; j < kPanels; ++j) Arch::mac(acc[i][j], s, b[j]);
     }
-    w += Arch::kBytesPerQuad;
+    w += 64;
     a += 4;
+  }
+}
+
+template <class Arch, DotStep kStep, int kFrom, int kTo, int kPixels, int kPanels>
+[[gnu::always_inline]] inline void mixed_run(typename Arch::Acc (&acc)[kPixels][kPanels],
+                                             const uint8_t*& a, const int8_t*& w, int count,
+                                             ptrdiff_t step) {
+  for (; count > 0; --count) {
+    constexpr int bytes = kStep == DotStep::single ? 64 : 128;
+    typename Arch::Weights b[kPanels];
+#pragma GCC unroll 2
+    for (int j = 0; j < kPanels; ++j) b[j] = Arch::template weights_of<kStep>(w + j * bytes);
+#pragma GCC unroll 14
+    for (int i = kFrom; i < kTo; ++i) Arch::template mac<kStep>(acc[i], a + i * step, b);
+    w += kPanels * bytes;
+    a += kStep == DotStep::pair ? 8 : 4;
+  }
+}
+
+template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
+[[gnu::always_inline]] inline void mixed_runs(typename Arch::Acc (&acc)[kPixels][kPanels],
+                                              const uint8_t* a, const int8_t* w, const DotRun* run,
+                                              const DotRun* end, ptrdiff_t step) {
+  for (; run != end; ++run) {
+    if (run->step == DotStep::pair) {
+      mixed_run<Arch, DotStep::pair, kFrom, kTo>(acc, a, w, run->count, step);
+    } else if (run->step == DotStep::single) {
+      mixed_run<Arch, DotStep::single, kFrom, kTo>(acc, a, w, run->count, step);
+    } else {
+      mixed_run<Arch, DotStep::wide, kFrom, kTo>(acc, a, w, run->count, step);
+    }
+  }
+}
+
+// Pixels [kFrom, kTo) of the block times a piece.
+template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
+[[gnu::always_inline]] inline void dot_piece(typename Arch::Acc (&acc)[kPixels][kPanels],
+                                             const DotArgs& args, const KPiece& piece,
+                                             ptrdiff_t step) {
+  const uint8_t* a = args.src + piece.offset;
+  if constexpr (Arch::kMixed) {
+    const DotTap& tap = args.taps[piece.tap];
+    mixed_runs<Arch, kFrom, kTo>(acc, a, args.weights + tap.weights, args.runs + tap.run,
+                                 args.runs + args.taps[piece.tap_end].run, step);
+  } else {
+    dot_quads<Arch, kFrom, kTo>(acc, a, args.weights + piece.weights, piece.quads, step,
+                                args.panel_stride);
   }
 }
 
@@ -45,17 +94,14 @@ void dot_block(const DotArgs& args) {
   // products before it.
   const DotStore* volatile store = args.store;
   const ptrdiff_t step = args.step;
-  const ptrdiff_t panel_stride = args.panel_stride;
   for (int p = 0; p < args.piece_count; ++p) {
     const KPiece& piece = args.pieces[p];
-    const uint8_t* a = args.src + piece.offset;
-    const int8_t* w = args.weights + piece.weights;
     if (piece.skip == Skip::none) {
-      dot_quads<Arch, 0, kPixels>(acc, a, w, piece.quads, step, panel_stride);
+      dot_piece<Arch, 0, kPixels>(acc, args, piece, step);
     } else if (piece.skip == Skip::first) {
-      dot_quads<Arch, 1, kPixels>(acc, a, w, piece.quads, step, panel_stride);
+      dot_piece<Arch, 1, kPixels>(acc, args, piece, step);
     } else {
-      dot_quads<Arch, 0, kPixels - 1>(acc, a, w, piece.quads, step, panel_stride);
+      dot_piece<Arch, 0, kPixels - 1>(acc, args, piece, step);
     }
   }
   if constexpr (Arch::kStores) {
@@ -79,10 +125,13 @@ template <class Arch>
 DotTable make_dot_table() {
   DotTable table;
   table.max_panels = Arch::kMaxPanels;
-  table.bytes_per_quad = Arch::kBytesPerQuad;
   table.stores = Arch::kStores;
   fill_dot_row<Arch, 1, Arch::kPixels1>(table);
   table.max_pixels[0] = Arch::kPixels1;
+  if constexpr (Arch::kMaxPanels == 2) {
+    fill_dot_row<Arch, 2, Arch::kPixels2>(table);
+    table.max_pixels[1] = Arch::kPixels2;
+  }
   if constexpr (Arch::kMaxPanels == 4) {
     fill_dot_row<Arch, 2, 14>(table);
     fill_dot_row<Arch, 3, 8>(table);

@@ -21,7 +21,24 @@ struct KPiece {
   int32_t offset = 0;
   int32_t quads = 0;
   int32_t weights = 0;
+  int32_t tap = 0, tap_end = 0;  // its taps, DotKind::mixed only
   Skip skip = Skip::none;
+};
+
+// DotKind::mixed: how a panel computes its quads, a few at a time, in the cheapest exact way that
+// its weights allow.
+//   pair    two quads: vpmaddubsw each, added in 16 bits, then vpmaddwd by one
+//   single  a quad: vpmaddubsw, vpmaddwd by one
+//   wide    a quad as 16-bit numbers, weights too: two vpmaddwd
+enum class DotStep : uint8_t { pair, single, wide };
+struct DotRun {
+  DotStep step = DotStep::pair;
+  uint8_t count = 0;
+};
+// Where the runs and weights of a tap start within a panel; the next tap's are its end.
+struct DotTap {
+  int32_t weights = 0;
+  int32_t run = 0;
 };
 
 // Where a vector kernel with DotTable::stores puts its block when the epilogue is `fast`.
@@ -50,7 +67,9 @@ struct DotArgs {
   const KPiece* pieces = nullptr;
   int piece_count = 0;
   const int8_t* weights = nullptr;
-  ptrdiff_t panel_stride = 0;  // bytes between 16-channel panels
+  ptrdiff_t panel_stride = 0;    // bytes between 16-channel panels
+  const DotTap* taps = nullptr;  // mixed: of the panel
+  const DotRun* runs = nullptr;  // mixed: of all panels
   // Accumulator start per channel, -zx * sum(w) over the weights that count: of the first pixel,
   // the last one of several, all others.
   const int32_t* first_init = nullptr;
@@ -61,9 +80,9 @@ struct DotArgs {
 };
 using DotFn = void (*)(const DotArgs&);
 
-// Dot-product routes. All are exact; maddubs only runs when the packed weights prove that its
-// 16-bit sums cannot saturate.
-enum class DotKind { vnni, maddubs, s16 };
+// Dot-product routes. Both are exact: mixed takes vpmaddubsw only where the packed weights prove
+// that its 16-bit sums cannot saturate.
+enum class DotKind { vnni, mixed };
 
 constexpr int kMaxPixels = 14;  // pixels per DotFn block
 constexpr int kMaxPanels = 4;
@@ -73,8 +92,7 @@ struct DotTable {
   DotFn fn[kMaxPanels][kMaxPixels] = {};
   int max_pixels[kMaxPanels] = {};
   int max_panels = 0;
-  int bytes_per_quad = 64;  // of one panel
-  bool stores = false;      // DotArgs::store is understood
+  bool stores = false;  // DotArgs::store is understood
 };
 
 // The rows of a tile block that are stored: which accumulator row goes to which pixel. Rounded up

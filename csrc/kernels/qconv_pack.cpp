@@ -1,4 +1,4 @@
-// Packing of int8 weights and the proof that picks the exact dot product.
+// Packing of int8 weights and the proof that picks the exact dot products.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -96,48 +96,193 @@ void lay_out_runs(PackedWeights& out) {
   for (size_t i = 0; i < out.runs.size(); ++i) cut_run(out, static_cast<int>(i));
 }
 
-// vpmaddubsw adds two u8 x s8 products in 16 bits: safe if the positive parts and the negative
-// parts of each weight pair stay within 16 bits at the largest input.
-bool pairs_fit_16_bits(const Packer& packer, int32_t src_max) {
-  const WeightShape& s = packer.shape;
-  int64_t quads = 0;
-  for (const auto& p : packer.out.pieces) quads += p.quads;
-  std::vector<int32_t> positive(static_cast<size_t>(quads * 32));
-  std::vector<int32_t> negative(static_cast<size_t>(quads * 32));
-  bool fits = true;
-  for (int64_t g = 0; g < s.groups; ++g) {
-    for (int64_t panel = 0; panel * 16 < s.out_c / s.groups; ++panel) {
-      std::fill(positive.begin(), positive.end(), 0);
-      std::fill(negative.begin(), negative.end(), 0);
-      packer.for_panel(g, panel, [&](int64_t quad, int64_t c, int64_t byte, int8_t w) {
-        const auto at = static_cast<size_t>((quad * 16 + c) * 2 + byte / 2);
-        (w > 0 ? positive : negative)[at] += std::abs(int32_t{w});
-        fits = fits && src_max * positive[at] <= 32767 && src_max * negative[at] <= 32768;
-      });
-      if (!fits) return false;
+// Taps are what window mode may leave out.
+void cut_taps(PackedWeights& out) {
+  const bool whole = !out.im2col && !out.route.tiles() && out.shape.in_c % 4 == 0;
+  int64_t quad = 0;
+  for (const auto& p : out.pieces) {
+    const int64_t each = whole ? out.shape.in_c / 4 : p.quads;
+    for (int64_t q = 0; q < p.quads; q += each) out.tap_quads.push_back(quad + q);
+    quad += p.quads;
+  }
+  out.tap_quads.push_back(quad);
+}
+
+// A panel and what its weights allow on CPUs without VNNI. vpmaddubsw adds two u8 x s8 products in
+// 16 bits: exact if the positive and the negative parts of each weight pair stay within 16 bits at
+// the largest input.
+struct Panel {
+  std::vector<int8_t> plain;       // [quads][16 channels][4]
+  std::vector<uint8_t> fits;       // [quads]: no pair of the quad can saturate
+  std::vector<uint8_t> fits_next;  // [quads]: nor the sum of this quad's and the next one's pairs
+
+  void prove(int32_t src_max) {
+    const int32_t most_positive = 32767 / std::max(1, src_max);
+    const int32_t most_negative = 32768 / std::max(1, src_max);
+    const size_t quads = plain.size() / 64;
+    std::vector<int32_t> positive((quads + 1) * 32), negative((quads + 1) * 32);
+    for (size_t i = 0; i < quads * 32; ++i) {
+      const int32_t a = plain[2 * i], b = plain[2 * i + 1];
+      positive[i] = std::max(a, 0) + std::max(b, 0);
+      negative[i] = -std::min(a, 0) - std::min(b, 0);
+    }
+    for (size_t q = 0; q < quads; ++q) {
+      const int32_t* up = positive.data() + q * 32;
+      const int32_t* down = negative.data() + q * 32;
+      int32_t most_up = 0, most_down = 0, up_next = 0, down_next = 0;
+      for (size_t i = 0; i < 32; ++i) {
+        most_up = std::max(most_up, up[i]);
+        most_down = std::max(most_down, down[i]);
+        up_next = std::max(up_next, up[i] + up[i + 32]);
+        down_next = std::max(down_next, down[i] + down[i + 32]);
+      }
+      fits.push_back(most_up <= most_positive && most_down <= most_negative ? 1 : 0);
+      fits_next.push_back(up_next <= most_positive && down_next <= most_negative ? 1 : 0);
     }
   }
-  return true;
+};
+
+// Panels that share their steps.
+class MixedBlock {
+ public:
+  MixedBlock(const Panel* panels, int64_t count, const std::vector<int64_t>& taps)
+      : panels_(panels), count_(count), taps_(taps) {}
+
+  // fn(tap, first quad, step) in order.
+  template <class Fn>
+  void for_steps(Fn fn) const {
+    for (size_t t = 0; t + 1 < taps_.size(); ++t) {
+      for (int64_t q = taps_[t]; q < taps_[t + 1];) {
+        const DotStep step = step_at(q, taps_[t + 1]);
+        fn(t, q, step);
+        q += step == DotStep::pair ? 2 : 1;
+      }
+    }
+  }
+
+  // About the cycles per pixel: of the two vector ports, and of a wide step's splitting.
+  double cost() const {
+    const auto count = static_cast<double>(count_);
+    double sum = 0;
+    for_steps([&](size_t, int64_t, DotStep step) {
+      sum +=
+          step == DotStep::wide ? 1.0 + 2.0 * count : (step == DotStep::pair ? 2.75 : 1.75) * count;
+    });
+    return sum;
+  }
+
+  void append_to(PackedWeights& out, std::vector<uint8_t>& bytes) const {
+    const auto start = static_cast<int64_t>(bytes.size());
+    out.block_at.push_back(start);
+    size_t marked = 0;
+    const auto mark_to = [&](size_t tap) {
+      for (; marked <= tap; ++marked) {
+        out.taps.push_back({static_cast<int32_t>(static_cast<int64_t>(bytes.size()) - start),
+                            static_cast<int32_t>(out.dot_runs.size())});
+      }
+    };
+    for_steps([&](size_t tap, int64_t quad, DotStep step) {
+      const bool fresh = marked <= tap;
+      mark_to(tap);
+      std::vector<DotRun>& runs = out.dot_runs;
+      if (fresh || runs.back().step != step || runs.back().count == 255) runs.push_back({step, 0});
+      ++runs.back().count;
+      for (int64_t p = 0; p < count_; ++p) append_quads(panels_[p], quad, step, bytes);
+    });
+    mark_to(taps_.size() - 1);
+  }
+
+ private:
+  // Two quads whose sum fits, fit alone too.
+  DotStep step_at(int64_t quad, int64_t end) const {
+    bool alone = true, paired = quad + 1 < end;
+    for (int64_t p = 0; p < count_; ++p) {
+      alone = alone && panels_[p].fits[static_cast<size_t>(quad)] != 0;
+      paired = paired && panels_[p].fits_next[static_cast<size_t>(quad)] != 0;
+    }
+    if (!alone) return DotStep::wide;
+    return paired ? DotStep::pair : DotStep::single;
+  }
+
+  static void append_quads(const Panel& panel, int64_t quad, DotStep step,
+                           std::vector<uint8_t>& bytes) {
+    const int8_t* from = panel.plain.data() + quad * 64;
+    if (step != DotStep::wide) {
+      const auto* p = reinterpret_cast<const uint8_t*>(from);
+      bytes.insert(bytes.end(), p, p + (step == DotStep::pair ? 128 : 64));
+      return;
+    }
+    int16_t wide[64];  // bytes 0 and 2 of every channel, then 1 and 3
+    for (int i = 0; i < 64; ++i) wide[i % 2 * 32 + i / 4 * 2 + i / 2 % 2] = from[i];
+    const auto* p = reinterpret_cast<const uint8_t*>(wide);
+    bytes.insert(bytes.end(), p, p + 128);
+  }
+
+  const Panel* panels_;
+  int64_t count_;
+  const std::vector<int64_t>& taps_;
+};
+
+// The panels of all groups in blocks of `block`.
+std::vector<MixedBlock> mixed_blocks(const std::vector<Panel>& panels, const PackedWeights& out,
+                                     int64_t block) {
+  std::vector<MixedBlock> blocks;
+  for (int64_t first = 0; first < static_cast<int64_t>(panels.size());) {
+    const int64_t left = out.panels_per_group - first % out.panels_per_group;
+    blocks.emplace_back(panels.data() + first, std::min(block, left), out.tap_quads);
+    first += std::min(block, left);
+  }
+  return blocks;
+}
+
+double cost_of(const std::vector<MixedBlock>& blocks) {
+  double sum = 0;
+  for (const MixedBlock& b : blocks) sum += b.cost();
+  return sum;
+}
+
+// Two panels to a block split a wide quad once for both, but a pair that saturates in one makes it
+// wide in the other.
+void fill_mixed(PackedWeights& out, std::vector<Panel>& panels) {
+  for (Panel& panel : panels) panel.prove(out.src_max);
+  std::vector<MixedBlock> blocks = mixed_blocks(panels, out, 1);
+  if (out.route.isa == Isa::avx512 && out.panels_per_group > 1) {
+    std::vector<MixedBlock> twos = mixed_blocks(panels, out, 2);
+    if (cost_of(twos) < cost_of(blocks)) {
+      blocks.swap(twos);
+      out.block = 2;
+    }
+  }
+  std::vector<uint8_t> bytes;
+  for (const MixedBlock& b : blocks) b.append_to(out, bytes);
+  out.data = AlignedBuffer(bytes.size());
+  std::memcpy(out.data.data(), bytes.data(), bytes.size());
 }
 
 void fill_panels(const Packer& packer) {
   PackedWeights& out = packer.out;
-  const bool wide = out.route.dot == DotKind::s16 && !out.route.tiles();
-  for (int64_t g = 0; g < out.shape.groups; ++g) {
-    for (int64_t panel = 0; panel < out.panels_per_group; ++panel) {
-      const int64_t index = g * out.panels_per_group + panel;
-      uint8_t* base = out.data.data() + index * out.panel_bytes;
-      int32_t* sums = out.sums.data() + index * 16;
-      packer.for_panel(g, panel, [&](int64_t quad, int64_t c, int64_t byte, int8_t w) {
-        sums[c] += w;
-        if (wide) {  // [even bytes][odd bytes], each 16 channels x 2
-          const int16_t value = w;
-          std::memcpy(base + quad * 128 + byte % 2 * 64 + c * 4 + byte / 2 * 2, &value, 2);
-        } else {
-          base[quad * 64 + c * 4 + byte] = static_cast<uint8_t>(w);
-        }
-      });
-    }
+  const int64_t count = out.shape.groups * out.panels_per_group;
+  const int64_t quads = out.tap_quads.back();
+  std::vector<int64_t> tap_of(static_cast<size_t>(quads));
+  for (size_t t = 0; t + 1 < out.tap_quads.size(); ++t) {
+    std::fill(tap_of.begin() + out.tap_quads[t], tap_of.begin() + out.tap_quads[t + 1], t);
+  }
+  std::vector<Panel> panels(static_cast<size_t>(count));
+  for (int64_t index = 0; index < count; ++index) {
+    std::vector<int8_t>& plain = panels[static_cast<size_t>(index)].plain;
+    plain.assign(static_cast<size_t>(quads * 64), 0);
+    const auto put = [&](int64_t quad, int64_t c, int64_t byte, int8_t w) {
+      plain[static_cast<size_t>(quad * 64 + c * 4 + byte)] = w;
+      const int64_t tap = tap_of[static_cast<size_t>(quad)];
+      out.tap_sums[static_cast<size_t>((tap * count + index) * 16 + c)] += w;
+    };
+    packer.for_panel(index / out.panels_per_group, index % out.panels_per_group, put);
+  }
+  if (out.route.dot == DotKind::mixed) return fill_mixed(out, panels);
+  out.data = AlignedBuffer(static_cast<size_t>(count * out.panel_bytes));
+  for (int64_t index = 0; index < count; ++index) {
+    const std::vector<int8_t>& plain = panels[static_cast<size_t>(index)].plain;
+    std::memcpy(out.data.data() + index * out.panel_bytes, plain.data(), plain.size());
   }
 }
 
@@ -185,23 +330,15 @@ WeightShape weight_shape(const ConvShape& shape) {
 std::string Route::name() const {
   std::string text = isa_label(isa);
   if (isa == Isa::avx2 || isa == Isa::avx512) {
-    text += dot == DotKind::maddubs ? "/maddubs" : (dot == DotKind::s16 ? "/s16" : "/vnni");
+    text += dot == DotKind::mixed ? "/mixed" : "/vnni";
   }
   return emulated ? text + " (emulated)" : text;
 }
 
-Route choose_route(const WeightShape& shape, const int8_t* weights, Isa isa, int32_t src_max) {
-  check_shape(shape);
-  Route route{isa, DotKind::vnni, false};
-  if (isa == Isa::avx2 && cpu_features().avxvnni) return route;
-  if (isa != Isa::avx2 && isa != Isa::avx512) return route;
-  PackedWeights layout;
-  layout.shape = shape;
-  layout.route = route;
-  lay_out_runs(layout);
-  route.dot =
-      pairs_fit_16_bits({shape, weights, layout}, src_max) ? DotKind::maddubs : DotKind::s16;
-  return route;
+Route choose_route(Isa isa) {
+  const bool vector = isa == Isa::avx2 || isa == Isa::avx512;
+  const bool vnni = isa == Isa::avx2 && cpu_features().avxvnni;
+  return {isa, vector && !vnni ? DotKind::mixed : DotKind::vnni, false};
 }
 
 std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, const int8_t* weights,
@@ -212,20 +349,20 @@ std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, cons
   out->route = route;
   out->src_max = src_max;
   lay_out_runs(*out);
-  int64_t quads = 0;
-  for (const auto& p : out->pieces) quads += p.quads;
+  cut_taps(*out);
   out->panels_per_group = (shape.out_c / shape.groups + 15) / 16;
-  out->panel_bytes = quads * (route.dot == DotKind::s16 && !route.tiles() ? 128 : 64);
-  const int64_t panels = shape.groups * out->panels_per_group;
-  out->sums.assign(static_cast<size_t>(panels * 16), 0);
-  out->data = AlignedBuffer(static_cast<size_t>(panels * out->panel_bytes));
+  out->panel_bytes = out->tap_quads.back() * 64;
+  const auto channels = static_cast<size_t>(shape.groups * out->panels_per_group * 16);
+  out->tap_sums.assign((out->tap_quads.size() - 1) * channels, 0);
+  out->sums.assign(channels, 0);
   fill_panels({shape, weights, *out});
+  for (size_t i = 0; i < out->tap_sums.size(); ++i) out->sums[i % channels] += out->tap_sums[i];
   return out;
 }
 
 std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, const int8_t* weights,
                                                   int32_t src_max) {
-  return pack_weights(shape, weights, choose_route(shape, weights, best_isa(), src_max), src_max);
+  return pack_weights(shape, weights, choose_route(best_isa()), src_max);
 }
 
 }  // namespace pt2q::kernels

@@ -96,7 +96,7 @@ struct ConvPlan {
   void place_weights();
   void plan_window();
   void list_pieces(RowClass& c, int edges) const;
-  void start_sums(RowClass& c, const std::vector<int32_t>& sums) const;
+  void start_sums(RowClass& c) const;
   void point_window(const RowClass& c, int64_t from, int64_t count, int64_t panel,
                     DotArgs& args) const;
 
@@ -117,12 +117,26 @@ struct ConvPlan {
     return frame.mode != FrameMode::direct && frame.mode != FrameMode::window;
   }
   bool dense() const { return frame.mode != FrameMode::window && frame.pitch == width; }
+  // Mixed weights come in blocks of panels.
+  bool mixed() const { return weights->route.dot == DotKind::mixed; }
+  int64_t blocks_per_group() const {
+    return mixed() ? ceil_div(weights->panels_per_group, weights->block)
+                   : weights->panels_per_group;
+  }
+  int64_t block_index(const Panels& p) const {
+    return p.group * blocks_per_group() + p.panel / weights->block;
+  }
+  int64_t first_panel(int64_t block) const {
+    const int64_t each = blocks_per_group();
+    return block / each * weights->panels_per_group + block % each * weights->block;
+  }
   int64_t panel_index(const Panels& p) const {
     return p.group * weights->panels_per_group + p.panel;
   }
   const int8_t* panel_data(const Panels& p) const {
-    return reinterpret_cast<const int8_t*>(weights->data.data() +
-                                           panel_index(p) * weights->panel_bytes);
+    const int64_t at = mixed() ? weights->block_at[static_cast<size_t>(block_index(p))]
+                               : panel_index(p) * weights->panel_bytes;
+    return reinterpret_cast<const int8_t*>(weights->data.data() + at);
   }
 };
 

@@ -30,8 +30,8 @@ struct EmulatedBase {
 
 struct EmulatedVnni : EmulatedBase {
   static constexpr int kMaxPanels = 4;
+  static constexpr bool kMixed = false;
   static constexpr int kPixels1 = 8;
-  static constexpr int kBytesPerQuad = 64;
   static void mac(Acc& acc, Src s, W w) {
     for (int i = 0; i < 16; ++i) {
       acc.v[i] += s[0] * w[4 * i] + s[1] * w[4 * i + 1] + s[2] * w[4 * i + 2] + s[3] * w[4 * i + 3];
@@ -39,35 +39,44 @@ struct EmulatedVnni : EmulatedBase {
   }
 };
 
-// With the saturation of vpmaddubsw, so that a wrong overflow proof shows in a test anywhere.
-struct EmulatedMaddubs : EmulatedBase {
-  static constexpr int kMaxPanels = 1;
+// With the saturation of vpmaddubsw and 16-bit additions that wrap, so that a wrong overflow proof
+// shows in a test anywhere.
+struct EmulatedMixed : EmulatedBase {
+  using Weights = const int8_t*;
+  static constexpr bool kMixed = true;
+  static constexpr int kMaxPanels = 2;
   static constexpr int kPixels1 = 5;
-  static constexpr int kBytesPerQuad = 64;
+  static constexpr int kPixels2 = 3;
   static int32_t pair(const uint8_t* s, const int8_t* w) {
     const int32_t sum = s[0] * w[0] + s[1] * w[1];
     return sum > 32767 ? 32767 : (sum < -32768 ? -32768 : sum);
   }
-  static void mac(Acc& acc, Src s, W w) {
-    for (int i = 0; i < 16; ++i) {
-      acc.v[i] += pair(s, w + 4 * i) + pair(s + 2, w + 4 * i + 2);
-    }
-  }
-};
-
-struct EmulatedS16 : EmulatedBase {
-  static constexpr int kMaxPanels = 1;
-  static constexpr int kPixels1 = 5;
-  static constexpr int kBytesPerQuad = 128;
-  static int32_t weight(W w, int i) {
+  static int32_t wide_weight(Weights w, int i) {
     int16_t x;
     std::memcpy(&x, w + 2 * i, 2);
     return x;
   }
-  static void mac(Acc& acc, Src s, W w) {
+  template <DotStep kStep>
+  static Weights weights_of(const int8_t* p) {
+    return p;
+  }
+  template <DotStep kStep, int kPanels>
+  static void mac(Acc (&acc)[kPanels], const uint8_t* s, const Weights (&w)[kPanels]) {
+    for (int j = 0; j < kPanels; ++j) mac_panel<kStep>(acc[j], s, w[j]);
+  }
+  template <DotStep kStep>
+  static void mac_panel(Acc& acc, const uint8_t* s, Weights w) {
     for (int i = 0; i < 16; ++i) {
-      acc.v[i] += s[0] * weight(w, 2 * i) + s[2] * weight(w, 2 * i + 1) +
-                  s[1] * weight(w, 32 + 2 * i) + s[3] * weight(w, 32 + 2 * i + 1);
+      if (kStep == DotStep::wide) {
+        acc.v[i] += s[0] * wide_weight(w, 2 * i) + s[2] * wide_weight(w, 2 * i + 1) +
+                    s[1] * wide_weight(w, 32 + 2 * i) + s[3] * wide_weight(w, 32 + 2 * i + 1);
+        continue;
+      }
+      for (int half = 0; half < 4; half += 2) {
+        int32_t sum = pair(s + half, w + 4 * i + half);
+        if (kStep == DotStep::pair) sum += pair(s + 4 + half, w + 64 + 4 * i + half);
+        acc.v[i] += static_cast<int16_t>(static_cast<uint16_t>(sum));
+      }
     }
   }
 };
@@ -127,9 +136,8 @@ const TileTable& tile_table_portable() {
 
 const DotTable& dot_table_portable(DotKind kind) {
   static const DotTable vnni = make_dot_table<EmulatedVnni>();
-  static const DotTable maddubs = make_dot_table<EmulatedMaddubs>();
-  static const DotTable s16 = make_dot_table<EmulatedS16>();
-  return kind == DotKind::vnni ? vnni : (kind == DotKind::maddubs ? maddubs : s16);
+  static const DotTable mixed = make_dot_table<EmulatedMixed>();
+  return kind == DotKind::vnni ? vnni : mixed;
 }
 
 void epilogue_portable(const Epilogue& epilogue, const EpilogueBlock& block) {

@@ -2,7 +2,6 @@
 // left out. Per class of output rows (which kernel rows see input) and of blocks (does it hold the
 // first or last column) the pieces of K that count, and the accumulator start that fits them.
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/qconv_plan.h"
 
@@ -20,30 +19,6 @@ Outside columns_outside(const ConvShape& s, int64_t kw) {
     const int64_t at = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
     out.left += at < 0 ? 1 : 0;
     out.right += at >= s.in_w ? 1 : 0;
-  }
-  return out;
-}
-
-// Sum of the weights of each tap, [KH * KW][16 * panels].
-std::vector<int32_t> tap_sums(const PackedWeights& w, int64_t panels) {
-  const bool wide = w.route.dot == DotKind::s16;
-  const int64_t quads = w.shape.in_c / 4;
-  const int64_t taps = w.shape.kernel_h * w.shape.kernel_w;
-  std::vector<int32_t> out(static_cast<size_t>(taps * panels * 16), 0);
-  for (int64_t panel = 0; panel < panels; ++panel) {
-    const uint8_t* data = w.data.data() + panel * w.panel_bytes;
-    for (int64_t quad = 0; quad < taps * quads; ++quad) {
-      int32_t* sums = out.data() + (quad / quads * panels + panel) * 16;
-      for (int i = 0; i < 64; ++i) {
-        int16_t value;
-        if (wide) {
-          std::memcpy(&value, data + quad * 128 + 2 * i, 2);
-          sums[i % 32 / 2] += value;
-        } else {
-          sums[i / 4] += static_cast<int8_t>(data[quad * 64 + i]);
-        }
-      }
-    }
   }
   return out;
 }
@@ -76,10 +51,9 @@ void ConvPlan::plan_window() {
     row_class.push_back(static_cast<int>(at - row_classes.begin()));
     if (at == row_classes.end()) row_classes.push_back(c);
   }
-  const std::vector<int32_t> sums = zero_init ? std::vector<int32_t>() : tap_sums(*weights, panels);
   for (RowClass& c : row_classes) {
     for (int edges = 0; edges < 4; ++edges) list_pieces(c, edges);
-    if (!zero_init) start_sums(c, sums);
+    if (!zero_init) start_sums(c);
   }
 }
 
@@ -96,15 +70,15 @@ void ConvPlan::list_pieces(RowClass& c, int edges) const {
       piece.offset =
           static_cast<int32_t>((kh * s.dilation_h * s.in_w + kw * s.dilation_w) * spec.src_stride);
       piece.quads = static_cast<int32_t>(quads);
-      piece.weights =
-          static_cast<int32_t>((kh * s.kernel_w + kw) * quads * int64_t{dot->bytes_per_quad});
+      piece.tap = static_cast<int32_t>(kh * s.kernel_w + kw);
+      piece.tap_end = piece.tap + 1;
+      piece.weights = static_cast<int32_t>(piece.tap * quads * 64);
       if (outside.left != 0 && (edges & kLeft) != 0) piece.skip = Skip::first;
       if (outside.right != 0 && (edges & kRight) != 0) piece.skip = Skip::last;
-      const bool joins =
-          adjacent && kw > 0 && piece.skip == Skip::none && !out.empty() &&
-          out.back().skip == Skip::none &&
-          out.back().weights + out.back().quads * dot->bytes_per_quad == piece.weights;
+      const bool joins = adjacent && kw > 0 && piece.skip == Skip::none && !out.empty() &&
+                         out.back().skip == Skip::none && out.back().tap_end == piece.tap;
       if (joins) {
+        out.back().tap_end = piece.tap_end;
         out.back().quads += piece.quads;
       } else {
         out.push_back(piece);
@@ -114,7 +88,7 @@ void ConvPlan::list_pieces(RowClass& c, int edges) const {
 }
 
 // -zero_point times the sum of the weights that see input, for a pixel with `edges`.
-void ConvPlan::start_sums(RowClass& c, const std::vector<int32_t>& sums) const {
+void ConvPlan::start_sums(RowClass& c) const {
   const ConvShape& s = spec.shape;
   for (int edges = 0; edges < 4; ++edges) {
     std::vector<int32_t>& out = c.init[edges];
@@ -124,7 +98,7 @@ void ConvPlan::start_sums(RowClass& c, const std::vector<int32_t>& sums) const {
         const Outside outside = columns_outside(s, kw);
         if (outside.left != 0 && (edges & kLeft) != 0) continue;
         if (outside.right != 0 && (edges & kRight) != 0) continue;
-        const int32_t* tap = sums.data() + (kh * s.kernel_w + kw) * panels * 16;
+        const int32_t* tap = weights->tap_sums.data() + (kh * s.kernel_w + kw) * panels * 16;
         for (size_t i = 0; i < out.size(); ++i) out[i] -= spec.src_zero_point * tap[i];
       }
     }

@@ -27,19 +27,15 @@ struct Case {
 
 std::vector<Route> all_routes() {
   std::vector<Route> routes = {{Isa::portable, DotKind::vnni, false},
-                               {Isa::avx2, DotKind::maddubs, true},
-                               {Isa::avx2, DotKind::s16, true},
+                               {Isa::avx2, DotKind::mixed, true},
+                               {Isa::avx512, DotKind::mixed, true},
                                {Isa::amx, DotKind::vnni, true}};
   const Isa native = native_isa();
   if (native >= Isa::avx2) {
     if (cpu_features().avxvnni) routes.push_back({Isa::avx2, DotKind::vnni, false});
-    routes.push_back({Isa::avx2, DotKind::maddubs, false});
-    routes.push_back({Isa::avx2, DotKind::s16, false});
+    routes.push_back({Isa::avx2, DotKind::mixed, false});
   }
-  if (native >= Isa::avx512) {
-    routes.push_back({Isa::avx512, DotKind::maddubs, false});
-    routes.push_back({Isa::avx512, DotKind::s16, false});
-  }
+  if (native >= Isa::avx512) routes.push_back({Isa::avx512, DotKind::mixed, false});
   if (native >= Isa::avx512_vnni) routes.push_back({Isa::avx512_vnni, DotKind::vnni, false});
   if (native >= Isa::amx) routes.push_back({Isa::amx, DotKind::vnni, false});
   return routes;
@@ -104,13 +100,6 @@ std::vector<uint8_t> run_route(const Case& c, const Data& d, const Route& route,
   return dst;
 }
 
-bool can_run(const Case& c, const Data& d, const Route& route) {
-  if (route.dot != DotKind::maddubs) return true;
-  const auto packed = choose_route(weight_shape(c.spec.shape), d.weights.data(), Isa::avx512,
-                                   std::max(c.src_limit, 1));
-  return packed.dot == DotKind::maddubs;
-}
-
 void expect_all_routes_match(const Case& c, const Data& d, const std::string& what,
                              std::set<std::string>* ran = nullptr) {
   const ConvShape& s = c.spec.shape;
@@ -118,7 +107,6 @@ void expect_all_routes_match(const Case& c, const Data& d, const std::string& wh
   std::vector<uint8_t> want(static_cast<size_t>(s.batch * s.out_h() * s.out_w() * stride * 4), 77);
   qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), d.residual.data());
   for (const Route& route : all_routes()) {
-    if (!can_run(c, d, route)) continue;
     if (ran != nullptr) ran->insert(route.name());
     for (const int threads : {1, 3}) {
       const auto got = run_route(c, d, route, threads);
@@ -175,7 +163,7 @@ TEST(QConv, RoutesMatchTheReferenceOnShapes) {
   std::mt19937 rng(1);
   std::set<std::string> ran;
   for (const ConvShape& s : shapes) {
-    for (const int weight_limit : {127, 60}) {
+    for (const int weight_limit : {127, 60, 30}) {
       Case c;
       c.spec.shape = s;
       c.weight_limit = weight_limit;
@@ -311,15 +299,48 @@ TEST(QConv, RoundsHalfToEven) {
   }
 }
 
-TEST(QConv, SaturatingPairsNeverTakeMaddubs) {
-  const WeightShape shape{1, 4, 1, 1, 1, 1};
-  const int8_t heavy[] = {127, 127, 0, 0};
-  const int8_t apart[] = {127, 0, 0, 127};
-  const int8_t opposite[] = {127, -128, 0, 0};
-  EXPECT_EQ(choose_route(shape, heavy, Isa::avx512).dot, DotKind::s16);
-  EXPECT_EQ(choose_route(shape, heavy, Isa::avx512, 127).dot, DotKind::maddubs);
-  EXPECT_EQ(choose_route(shape, apart, Isa::avx512).dot, DotKind::maddubs);
-  EXPECT_EQ(choose_route(shape, opposite, Isa::avx512).dot, DotKind::maddubs);
+// The steps of the first panel for eight input channels.
+std::vector<DotStep> steps_of(const std::vector<int8_t>& weights, int32_t src_max) {
+  const WeightShape shape{static_cast<int64_t>(weights.size()) / 8, 8, 1, 1, 1, 1};
+  const Route route{Isa::avx512, DotKind::mixed, true};
+  const auto packed = pack_weights(shape, weights.data(), route, src_max);
+  std::vector<DotStep> steps;
+  for (const DotRun& run : packed->dot_runs) steps.insert(steps.end(), run.count, run.step);
+  return steps;
+}
+
+TEST(QConv, SixteenBitSumsOnlyWhereTheyFit) {
+  using Steps = std::vector<DotStep>;
+  const DotStep pair = DotStep::pair, single = DotStep::single, wide = DotStep::wide;
+  EXPECT_EQ(steps_of({127, 127, 0, 0, 1, 1, 1, 1}, 255), (Steps{wide, single}));
+  EXPECT_EQ(steps_of({127, 127, 0, 0, 1, 1, 1, 1}, 127), Steps{pair});
+  EXPECT_EQ(steps_of({127, 0, 0, 127, 1, 0, 0, 1}, 255), Steps{pair});
+  EXPECT_EQ(steps_of({127, 1, 0, 0, 1, 0, 0, 0}, 255), (Steps{single, single}));
+  EXPECT_EQ(steps_of({127, -128, 0, 0, 1, 0, 0, 0}, 255), Steps{pair});
+  EXPECT_EQ(steps_of({-128, 0, 0, 0, -1, 0, 0, 0}, 255), (Steps{single, single}));
+  EXPECT_EQ(steps_of({1, 1, 1, 1, 100, 29, 0, 0}, 255), (Steps{single, wide}));
+  // One channel of sixteen decides for its panel.
+  std::vector<int8_t> channels(16 * 8, 1);
+  channels[5 * 8] = channels[5 * 8 + 1] = 127;
+  EXPECT_EQ(steps_of(channels, 255), (Steps{wide, single}));
+}
+
+TEST(QConv, LargestSumsStayExact) {
+  std::mt19937 rng(8);
+  const int8_t values[] = {-128, -127, -64, -32, -1, 0, 1, 31, 32, 64, 127};
+  for (const int src_max : {255, 200, 127, 63}) {
+    Case c;
+    c.spec.shape = conv(1, 4, 7, 64, 32, 3, 1, 1);
+    c.src_limit = src_max;
+    c.spec.src_zero_point = src_max;
+    c.spec.epilogue.out = ElemType::f32;
+    set_scales(c, rng, false);
+    Data d = make_data(c, rng);
+    std::fill(d.src.begin(), d.src.end(), static_cast<uint8_t>(src_max));
+    d.src[17] = 0;
+    for (auto& w : d.weights) w = values[rng() % 11];
+    expect_all_routes_match(c, d, "largest input " + std::to_string(src_max));
+  }
 }
 
 TEST(QConv, InPlaceResidualIsAddedOnce) {
@@ -336,7 +357,6 @@ TEST(QConv, InPlaceResidualIsAddedOnce) {
   std::vector<uint8_t> want(size);
   qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), d.residual.data());
   for (const Route& route : all_routes()) {
-    if (!can_run(c, d, route)) continue;
     const QConv op(c.spec, pack_weights(weight_shape(c.spec.shape), d.weights.data(), route));
     const AlignedBuffer scratch(op.scratch_bytes());
     std::vector<uint8_t> io(d.residual.begin(), d.residual.begin() + size);
