@@ -54,12 +54,14 @@ void Node::set_arg(size_t i, Value value) {
   graph_->remove_uses(this);
   args_.at(i) = std::move(value);
   graph_->add_uses(this);
+  graph_->touch();
 }
 
 void Node::set_args(std::vector<Value> args) {
   graph_->remove_uses(this);
   args_ = std::move(args);
   graph_->add_uses(this);
+  graph_->touch();
 }
 
 std::vector<Node*> Node::input_nodes() const {

@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "onednn/lower.h"
 #include "passes/constants.h"
+#include "passes/dropout.h"
 #include "passes/qdq.h"
 #include "pt2q/error.h"
 
@@ -20,7 +21,8 @@ bool depends_on_dequantize(Node* n, std::map<Node*, bool>* known) {
 }
 
 bool is_identity(const Node* n) {
-  if (n->op_or_null() == nullptr || n->arg_node(0) == nullptr) return false;
+  if (n->op_or_null() == nullptr || n->arg_node(0) == nullptr || is_active_dropout(*n))
+    return false;
   const std::string base = n->op().base_name();
   const bool by_name = n->op().traits.identity || base == "contiguous" || base == "clone";
   if (!by_name && !n->op().traits.view) return false;

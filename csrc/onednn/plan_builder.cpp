@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "onednn/steps_basic.h"
+#include "passes/dropout.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
@@ -274,7 +275,7 @@ bool PlanBuilder::try_alias(const Node& node) {
   const OpTraits& traits = node.op().traits;
   const std::string base = node.op().base_name();
   const bool identity = traits.identity || base == "contiguous" || base == "clone";
-  if (!identity && !traits.view) return false;
+  if ((!identity && !traits.view) || is_active_dropout(node)) return false;
   const int source = tensor_arg(node, 0);
   if (source < 0 || !value(source).layout_known || value(source).storage == Storage::Held)
     return false;

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as torch_functional
+from torchao.quantization.pt2e import quantizer as t_base
 from torchao.quantization.pt2e.quantizer import arm_inductor_quantizer as t_arm
 from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as t_x86
 from torchao.quantization.pt2e.quantizer import xpu_inductor_quantizer as t_xpu
@@ -54,6 +56,38 @@ def xnnpack(**kwargs: Any) -> Callable[[Any], Any]:
     return lambda m: m.XNNPACKQuantizer().set_global(m.get_symmetric_quantization_config(**kwargs))
 
 
+class ExecutorchList(t_xnn.XNNPACKQuantizer):
+    """torchao's copy with ExecuTorch's longer list of operators that hand data on (docs/supersets.md).
+
+    With it, observers and numbers can be compared on models where pt2q annotates more.
+    """
+
+    MORE = {
+        torch.ops.aten.dropout.default, torch.ops.aten.dropout_.default, torch.ops.aten.transpose.int,
+        torch.ops.aten.reshape.default, torch.ops.aten.slice.Tensor, torch.ops.aten.flatten.using_ints,
+        torch.ops.aten.view.default, torch.ops.aten.permute.default, torch.ops.aten.max_pool2d.default,
+    }  # fmt: skip
+
+    def annotate(self, model: Any) -> Any:
+        model = super().annotate(model)
+        key = "quantization_annotation"
+        for node in model.graph.nodes:
+            if node.target not in self.MORE or key in node.meta:
+                continue
+            before = node.args[0]
+            if before.meta.get(key) is None or before.meta[key].output_qspec is None:
+                continue
+            shared = t_base.SharedQuantizationSpec(before)
+            node.meta[key] = t_base.QuantizationAnnotation(
+                input_qspec_map={before: shared}, output_qspec=shared, _annotated=True
+            )
+        return model
+
+
+def executorch_list() -> Any:
+    return ExecutorchList().set_global(t_xnn.get_symmetric_quantization_config(is_per_channel=True))
+
+
 def xpu(m: Any) -> Any:
     return m.XPUInductorQuantizer().set_global(m.get_default_xpu_inductor_quantization_config())
 
@@ -91,6 +125,7 @@ SETUPS = {
     "arm qat": both(arm(is_qat=True), *ARM, qat=True),
     "xnnpack per tensor": both(xnnpack(), *XNN),
     "xnnpack per channel": both(xnnpack(is_per_channel=True), *XNN),
+    "xnnpack longer list": Setup(lambda: xnnpack(is_per_channel=True)(o_xnn), executorch_list, static=False),
     "xnnpack dynamic": both(xnnpack(is_per_channel=True, is_dynamic=True), *XNN, static=False),
     "xnnpack qat": both(xnnpack(is_per_channel=True, is_qat=True), *XNN, qat=True),
     "embedding": both(lambda m: m.EmbeddingQuantizer(), *EMB),
