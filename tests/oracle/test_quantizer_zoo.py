@@ -9,6 +9,7 @@ fails.
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ from typing import Any
 
 import peer
 import pytest
+import torch
 from quantizers import SETUPS
 from zoo import ZOO
+
+import pt2q
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 DOC = Path(__file__).parents[2] / "docs" / "supersets.md"
@@ -134,3 +138,28 @@ def test_most_cases_agree_without_any_rule() -> None:
     """The rules are exceptions: 25 models and more agree under each quantizer of torchao itself."""
     for setup in ("x86", "x86 dynamic", "x86 qat", "xpu", "arm", "embedding"):
         assert sum(not differences(setup, name) for name in ZOO) >= 25, setup
+
+
+# --- programs exported elsewhere -------------------------------------------------------------------
+
+SHARED = Path(os.environ.get("PT2Q_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+OPEN = sorted((SHARED / "coverage" / "open").glob("*.pt2"))
+
+
+@pytest.mark.skipif(not OPEN, reason=f"{SHARED}/coverage/open is absent: no open models to annotate")
+@pytest.mark.parametrize("path", OPEN, ids=lambda p: p.stem)
+def test_open_programs_are_annotated_at_least_as_in_pytorch(path: Path) -> None:
+    """Files of non-strict captures lack source functions, so that PyTorch's X86 quantizer misses
+    functional activations; whatever it does annotate is annotated equally here."""
+    try:
+        pt2q.export.load(str(path))
+    except pt2q.NotImplementedError as e:
+        pytest.skip(f"{path.stem}: {e}")
+    loaded = peer.Pair(torch.export.load(path).module(), path.read_bytes(), ())
+    try:
+        ours, theirs = peer.prepare(loaded, SETUPS["x86"].ours(), SETUPS["x86"].theirs())
+    except ValueError as e:
+        assert "Input partition has more than one output node" in str(e)  # a shared module, in PyTorch
+        pytest.skip(f"PyTorch's quantizer refuses {path.stem}: {e}")
+    mine, wanted = peer.annotations(ours), peer.annotations(theirs)
+    assert {k: mine.get(k) for k in wanted} == wanted
