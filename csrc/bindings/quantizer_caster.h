@@ -33,4 +33,7 @@ std::string callable_name(py::handle object);
 // "pt2q.nn.modules.conv.Conv2d"; strings as they are.
 std::string full_class_name(py::handle object);
 
+// Configurations and helpers, in a file of their own.
+void bind_quantizer_settings(py::module_& m);
+
 }  // namespace pt2q::python

@@ -23,7 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 SHARED = Path(os.environ.get("PT2Q_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 OPEN = sorted((SHARED / "coverage" / "open").glob("*.pt2"))
-# Models that pt2q says it cannot load, with the words of the refusal: a change must be noticed.
 NAMES = ("resnet18_narrow", "mobilenet_v2", "squeezenet", "vit", "bert", "dlrm", "vae")
 
 
