@@ -228,6 +228,13 @@ void bind_inductor(py::module_& m) {
           py::arg("function_type"), py::arg("quantization_config"),
           "Of F.conv2d, torch.matmul, torch.cat ...; None: leave these in float.")
       .def(
+          "set_config_for_operator_type",
+          [](const py::object& self, const py::object& type, const py::object& config) {
+            return self.attr("set_function_type_qconfig")(type, config);
+          },
+          py::arg("operator_type"), py::arg("quantization_config"),
+          "The name set_function_type_qconfig had in PyTorch 2.1.")
+      .def(
           "set_module_type_qconfig",
           [](const py::object& self, const py::object& type, const py::object& config) {
             self.cast<X86&>().set_module_type_qconfig(callable_name(type),

@@ -107,6 +107,7 @@ def test_order_of_setters_does_not_matter_for_priority():
 def test_none_by_function_and_type():
     for q in (
         x86().set_function_type_qconfig(F.conv2d, None),
+        x86().set_config_for_operator_type("conv2d", None),  # its name in PyTorch 2.1
         x86().set_module_type_qconfig(nn.Conv2d, None),
     ):
         assert weights(prepared(q)) == ["linear"]
