@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn as torch_nn
 import torch.nn.functional as torch_functional
 from torchao.quantization.pt2e import quantizer as t_base
 from torchao.quantization.pt2e.quantizer import arm_inductor_quantizer as t_arm
@@ -14,6 +15,7 @@ from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as t_x86
 from torchao.quantization.pt2e.quantizer import xpu_inductor_quantizer as t_xpu
 from torchao.testing.pt2e import _xnnpack_quantizer as t_xnn
 
+import pt2q.nn as our_nn
 import pt2q.nn.functional as our_functional
 from pt2q.ao.quantization.quantizer import arm_inductor_quantizer as o_arm
 from pt2q.ao.quantization.quantizer import composable_quantizer as o_comp
@@ -104,6 +106,16 @@ def by_type(m: Any, functional: Any) -> Any:
     return quantizer.set_module_name_qconfig("conv1", None).set_module_name_qconfig("0", None)
 
 
+def by_name(m: Any, nn: Any) -> Any:
+    """All three levels: names over types over the global setting."""
+    config = m.get_default_x86_inductor_quantization_config()
+    reduced = m.get_default_x86_inductor_quantization_config(reduce_range=True)
+    quantizer = m.X86InductorQuantizer().set_global(config).set_module_type_qconfig(nn.Linear, None)
+    for name, own in (("layer2", None), ("blocks.1", reduced), ("e1", None), ("att", reduced), ("features.0", None)):
+        quantizer.set_module_name_qconfig(name, own)
+    return quantizer
+
+
 def composed(comp: Any, emb: Any, arm_module: Any, xnn: Any) -> Any:
     """Embeddings, then convolutions and linears, then the rest of what XNNPACK knows."""
     return comp.ComposableQuantizer(
@@ -117,6 +129,7 @@ SETUPS = {
     "x86 dynamic": both(x86(is_dynamic=True), *X86, static=False),
     "x86 float16": both(fp16, (o_x86, our_functional), (t_x86, torch_functional), static=False),
     "x86 by type": both(by_type, (o_x86, our_functional), (t_x86, torch_functional), static=False),
+    "x86 by name": both(by_name, (o_x86, our_nn), (t_x86, torch_nn), static=False),
     "x86 qat": both(x86(is_qat=True), *X86, qat=True),
     "x86 dynamic qat": both(x86(is_qat=True, is_dynamic=True), *X86, qat=True),
     "xpu": both(xpu, *XPU),

@@ -48,7 +48,7 @@ class Superset:
 
 
 INDUCTOR = ("x86", "x86 reduced range", "x86 dynamic", "x86 float16", "x86 qat", "x86 dynamic qat", "xpu", "arm")
-INDUCTOR += ("arm dynamic", "arm qat", "composable")
+INDUCTOR += ("arm dynamic", "arm qat", "composable", "x86 by name")
 XNNPACK = ("xnnpack per tensor", "xnnpack per channel", "xnnpack qat", "composable")
 RULES = (
     Superset("activation behind conv/linear", INDUCTOR, ("tanh",), ("x86", "bert")),
