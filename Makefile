@@ -91,11 +91,13 @@ package-test: build
 bench: build $(ORACLE)/.stamp
 	$(ORACLE)/bin/python benchmarks/models.py $(BENCH_ARGS)
 
-# The C++ programs of benchmarks/cpp; the Python benchmarks use peak, the machine's limits.
+# The C++ programs of benchmarks/cpp: `make bench-cpp`, or one of them.
+BENCH_CPP ?= peak bench_models qconv_vs_onednn
 bench-cpp: build
 	cmake -S . -B $(BUILD) -DPT2Q_BENCHMARKS=ON > $(BUILD)/configure-bench.log
-	cmake --build $(BUILD) -j $(JOBS) --target peak bench_models qconv_vs_onednn
+	cmake --build $(BUILD) -j $(JOBS) --target $(BENCH_CPP)
 
+peers: BENCH_CPP = peak
 peers: bench-cpp
 	$(PY) benchmarks/peers.py $(BENCH_ARGS)
 

@@ -84,6 +84,10 @@ class Contender:
         times = reply["times"]
         self.samples.append(Sample(statistics.median(times), min(times), reply["cpu"] / reply["batches"], foreign, len(times)))  # fmt: skip
 
+    def steps(self, runs: int) -> list[dict[str, Any]]:
+        """Our contenders: the seconds of each step; [] for the others."""
+        return self._ask({"steps": runs})["rows"]  # type: ignore[no-any-return]
+
     def close(self) -> None:
         """Ends the worker; its memory goes into ``info``."""
         try:
@@ -160,6 +164,10 @@ def _worker(name: str, case_text: str, folder: pathlib.Path, threads: int) -> No
         if "stop" in request:
             print(json.dumps(_memory()), file=protocol)
             return
+        if "steps" in request:
+            rows = loaded.steps(request["steps"]) if loaded.steps else []
+            print(json.dumps({"rows": rows}), file=protocol)
+            continue
         print(json.dumps(_measure(loaded, request["seconds"])), file=protocol)
 
 

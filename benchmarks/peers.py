@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 VENV = ROOT / ".venv-peers"
 # Least signal-to-noise ratio in dB against float32. Random weights: int8 noise is large but not absurd.
+STEP_RUNS = 20  # of our models, for the time of each step
 ENOUGH_DB = {"float32": 60.0, "int8": 8.0, "bf16": 8.0, "calibrate": 60.0}
 
 
@@ -80,19 +81,25 @@ def best_peer(ms: dict[str, float], names: list[str]) -> str | None:
     return min(peers, key=lambda n: ms[n]) if peers else None
 
 
-def measure(case: Any, names: list[str], args: argparse.Namespace, log: Any) -> dict[str, Any]:
+def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[str, Any], log: Any) -> dict[str, Any]:  # fmt: skip
     import json
 
     from contenders import CONTENDERS
     from harness import ratio, run_rounds, summary
+    from roofline import bound
 
     running, failed = start(case, names, args, log)
     run_rounds(running, args.rounds, args.seconds)
+    roofline = {}
+    if limits:
+        ours_only = [c for c in running if CONTENDERS[c.name].ours]
+        found = {c.name: c.steps(STEP_RUNS) for c in ours_only}
+        roofline = {n: bound(rows, limits) for n, rows in found.items() if rows}
     for contender in running:
         contender.close()
     folder = args.work / str(case).replace(":", "_")
     gop = json.loads((folder / "facts.json").read_text())["gop"]
-    row: dict[str, Any] = {"case": str(case), "gop": gop, "failed": failed, "contenders": {}}
+    row: dict[str, Any] = {"case": str(case), "gop": gop, "failed": failed, "contenders": {}, "roofline": roofline}
     for contender in running:
         row["contenders"][contender.name] = {**summary(contender, args.clock), **contender.info}
     ms = {n: c["ms"] for n, c in row["contenders"].items()}
@@ -104,11 +111,15 @@ def measure(case: Any, names: list[str], args: argparse.Namespace, log: Any) -> 
         if peer and ours in by_name:
             row[f"best_{kind}"] = peer
             row[f"{kind}_of_best"] = 1 / ratio(by_name[peer], by_name[ours], args.clock)
+    memory = [c["peak_mb"] for n, c in row["contenders"].items() if not CONTENDERS[n].ours]
+    if memory and "pt2q_int8" in row["contenders"]:
+        row["memory_of_least"] = row["contenders"]["pt2q_int8"]["peak_mb"] / min(memory)
     return row
 
 
 def text(report: dict[str, Any]) -> str:
     from report import table
+    from roofline import table as roofline_table
 
     machine, limits = report["machine"], report["limits"]
     lines = [f"{machine['cpu']}; {machine['isa']}; {machine['threads']} threads; {machine['date']}; {report['clock']} time.",
@@ -130,11 +141,16 @@ def text(report: dict[str, Any]) -> str:
              f"{r['float32_of_best']:.2f} of {r['best_float32']}" if "best_float32" in r else "",
              "; ".join(f"{n}: {w}" for n, w in r["failed"].items())] for r in report["rows"]]  # fmt: skip
     lines += ["Our time as a share of the best peer's (below 1: we are faster):", "", table(["case", "int8", "float32", "left out"], rows)]  # fmt: skip
+    lines += ["Our peak memory as a share of the least peer's: " + ", ".join(f"{r['case']} {r['memory_of_least']:.2f}" for r in report["rows"] if "memory_of_least" in r), ""]  # fmt: skip
     for kind in ("int8", "float32"):
         shares = [r[f"{kind}_of_best"] for r in report["rows"] if f"{kind}_of_best" in r]
         if shares:
             mean = math.exp(sum(map(math.log, shares)) / len(shares))
-            lines += [f"Geometric mean, {kind}: {mean:.2f}"]
+            lines += [f"Geometric mean, {kind}: {mean:.2f}", ""]
+    for row in report["rows"]:
+        if "pt2q_int8" in row["roofline"]:
+            lines += [f"## {row['case']}: steps of pt2q_int8 with the most time above their bound", ""]
+            lines += [roofline_table(row["roofline"]["pt2q_int8"], 6)]
     return "\n".join(lines) + "\n"
 
 
@@ -178,7 +194,7 @@ def main() -> int:
     with open(args.work / "log.txt", "ab") as log:
         for case in map(Case.parse, args.case or CASES):
             print(f"{case} ...", flush=True)
-            report["rows"].append(measure(case, names, args, log))
+            report["rows"].append(measure(case, names, args, report["limits"], log))
             reporting.write(args.out, args.name, report, text(report))
     groups = {r["case"]: {n: c["ms"] for n, c in r["contenders"].items()} for r in report["rows"]}
     title = f"{report['machine']['cpu']}, {args.threads} threads, {report['machine']['isa']}"

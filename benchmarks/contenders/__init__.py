@@ -29,6 +29,7 @@ class Loaded(NamedTuple):
     bytes: int = 0  # size of its files
     items: int = 1
     facts: dict[str, Any] = {}
+    steps: Callable[[int], list[dict[str, Any]]] | None = None  # ours: seconds of each step, see roofline.py
 
 
 CONTENDERS = {

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pt2q
+import roofline
 from contenders import Loaded
 from prepare import load_inputs, pt2q_prepared
 from zoo import Case
@@ -37,7 +38,7 @@ def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded
         return _streams(variant.removesuffix("_throughput"), folder, threads, x, facts)
     pt2q.set_num_threads(threads)
     model, size = _compiled(variant, folder, facts)
-    return Loaded(lambda: model(*x), lambda y: y, size, facts=facts)
+    return Loaded(lambda: model(*x), lambda y: y, size, facts=facts, steps=lambda runs: roofline.steps(model, x, runs))  # fmt: skip
 
 
 def _streams(variant: str, folder: pathlib.Path, threads: int, x: list[Any], facts: dict[str, Any]) -> Loaded:  # fmt: skip
