@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 VENV = ROOT / ".venv-peers"
 # Least signal-to-noise ratio in dB against float32. Random weights: int8 noise is large but not absurd.
+GOALS = ("int8", "throughput", "float32")  # what we compare with the best of the others
 STEP_RUNS = 20  # of our models, for the time of each step
 ENOUGH_DB = {"float32": 60.0, "int8": 8.0, "bf16": 8.0, "calibrate": 60.0}
 
@@ -74,11 +75,12 @@ def start(case: Any, names: list[str], args: argparse.Namespace, log: Any) -> tu
     return running, failed
 
 
-def best_peer(ms: dict[str, float], names: list[str]) -> str | None:
+def best(ms: dict[str, float], names: list[str], ours: bool) -> str | None:
+    """The fastest of ours, or of the others."""
     from contenders import CONTENDERS
 
-    peers = [n for n in names if n in ms and not CONTENDERS[n].ours]
-    return min(peers, key=lambda n: ms[n]) if peers else None
+    found = [n for n in names if CONTENDERS[n].ours == ours]
+    return min(found, key=lambda n: ms[n]) if found else None
 
 
 def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[str, Any], log: Any) -> dict[str, Any]:  # fmt: skip
@@ -104,13 +106,17 @@ def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[
         row["contenders"][contender.name] = {**summary(contender, args.clock), **contender.info}
     ms = {n: c["ms"] for n, c in row["contenders"].items()}
     by_name = {c.name: c for c in running}
-    for kind in ("float32", "int8"):
-        ours = f"pt2q_{kind}"
-        kinds = ("float32",) if kind == "float32" else ("int8", "bf16")
-        peer = best_peer(ms, [n for n in names if CONTENDERS[n].kind in kinds])
-        if peer and ours in by_name:
-            row[f"best_{kind}"] = peer
-            row[f"{kind}_of_best"] = 1 / ratio(by_name[peer], by_name[ours], args.clock)
+    int8 = [n for n in ms if CONTENDERS[n].kind in ("int8", "bf16")]
+    goals = {
+        "int8": [n for n in int8 if not n.endswith("_throughput")],
+        "throughput": int8,
+        "float32": [n for n in ms if CONTENDERS[n].kind == "float32" and not n.endswith("_throughput")],
+    }
+    for goal, rivals in goals.items():
+        ours, peer = best(ms, rivals, True), best(ms, rivals, False)
+        if ours and peer:
+            row[f"best_{goal}"] = peer
+            row[f"{goal}_of_best"] = 1 / ratio(by_name[peer], by_name[ours], args.clock)
     memory = [c["peak_mb"] for n, c in row["contenders"].items() if not CONTENDERS[n].ours]
     if memory and "pt2q_int8" in row["contenders"]:
         row["memory_of_least"] = row["contenders"]["pt2q_int8"]["peak_mb"] / min(memory)
@@ -137,16 +143,16 @@ def text(report: dict[str, Any]) -> str:
                          f"{c['peak_mb']:.0f}", f"{c['file_mb']:.1f}"])  # fmt: skip
     heads = ["case", "contender", "ms", "best ms", "spread", "quiet rounds", "GOP/s", "% of limit", "SQNR dB", "load s", "first call s", "peak MB", "file MB"]  # fmt: skip
     lines += [table(heads, rows)]
-    rows = [[r["case"], f"{r['int8_of_best']:.2f} of {r['best_int8']}" if "best_int8" in r else "",
-             f"{r['float32_of_best']:.2f} of {r['best_float32']}" if "best_float32" in r else "",
+    rows = [[r["case"], *[f"{r[f'{g}_of_best']:.2f} of {r[f'best_{g}']}" if f"best_{g}" in r else "" for g in GOALS],
              "; ".join(f"{n}: {w}" for n, w in r["failed"].items())] for r in report["rows"]]  # fmt: skip
-    lines += ["Our time as a share of the best peer's (below 1: we are faster):", "", table(["case", "int8", "float32", "left out"], rows)]  # fmt: skip
+    lines += ["Our time as a share of the best peer's (below 1: we are faster). Throughput: time per batch, several batches",
+              "at once allowed.", "", table(["case", "int8 latency", "int8 throughput", "float32 latency", "left out"], rows)]  # fmt: skip
     lines += ["Our peak memory as a share of the least peer's: " + ", ".join(f"{r['case']} {r['memory_of_least']:.2f}" for r in report["rows"] if "memory_of_least" in r), ""]  # fmt: skip
-    for kind in ("int8", "float32"):
-        shares = [r[f"{kind}_of_best"] for r in report["rows"] if f"{kind}_of_best" in r]
+    for goal in GOALS:
+        shares = [r[f"{goal}_of_best"] for r in report["rows"] if f"{goal}_of_best" in r]
         if shares:
             mean = math.exp(sum(map(math.log, shares)) / len(shares))
-            lines += [f"Geometric mean, {kind}: {mean:.2f}", ""]
+            lines += [f"Geometric mean, {goal}: {mean:.2f}", ""]
     for row in report["rows"]:
         if "pt2q_int8" in row["roofline"]:
             lines += [f"## {row['case']}: steps of pt2q_int8 with the most time above their bound", ""]
