@@ -8,6 +8,7 @@
 #include "bindings/caster.h"
 #include "bindings/op_objects.h"
 #include "bindings/overload.h"
+#include "bindings/quantized.h"
 #include "bindings/source.h"
 #include "pt2q/error.h"
 #include "pt2q/trace.h"
@@ -84,6 +85,7 @@ Value dispatch(const OpDef& op, std::vector<Value> args, const KwValues& kwargs)
 }  // namespace
 
 py::object call_op(const OpDef& op, const py::args& args, const py::kwargs& kwargs) {
+  if (holds_quantized(args)) return call_on_quantized("", &op, args, kwargs);
   std::vector<Value> values = values_of(args);
   KwValues named = values_of(kwargs);
   adapt_call(op, &values, &named);
@@ -93,6 +95,7 @@ py::object call_op(const OpDef& op, const py::args& args, const py::kwargs& kwar
 }
 
 py::object call_packet(const std::string& packet, const py::args& args, const py::kwargs& kwargs) {
+  if (holds_quantized(args)) return call_on_quantized(packet, nullptr, args, kwargs);
   std::vector<Value> values = values_of(args);
   KwValues named = values_of(kwargs);
   const OpDef& op = resolve_overload(packet, values, named);

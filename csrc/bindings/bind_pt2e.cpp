@@ -2,6 +2,7 @@
 #include "base/strings.h"
 #include "bindings/bindings.h"
 #include "bindings/quantizer_caster.h"
+#include "passes/pt2e_passes.h"
 #include "pt2q/error.h"
 #include "pt2q/pt2e.h"
 
@@ -48,6 +49,7 @@ void bind_pt2e(py::module_& m) {
         "Replaces observers by quantize/dequantize operators and stores weights as integers; "
         "returns the model, which is changed in place.\n\nRaises AssertionError for a model that "
         "was not prepared.");
+  m.def("_fold_conv_bn", &fold_conv_bn, py::arg("model"));
   m.def(
       "move_exported_model_to_eval",
       [](const py::object& model) {

@@ -59,6 +59,13 @@ std::string graph_for(CompiledModel& model, const py::args& args) {
   return model.graph_for(inputs);
 }
 
+std::string stages(CompiledModel& model, const std::shared_ptr<GraphModule>& source,
+                   const py::args& args) {
+  const std::vector<Value> inputs = inputs_of(args);
+  const py::gil_scoped_release release;
+  return stage_report(*source, model, inputs);
+}
+
 std::string profile(CompiledModel& model, const py::args& args, int repeats) {
   const std::vector<Value> inputs = inputs_of(args);
   const py::gil_scoped_release release;
@@ -105,6 +112,8 @@ void bind_runtime(py::module_& m) {
            "operands runs in float. Without inputs: for the shapes of the capture.")
       .def("print_tabular", &CompiledModel::print_tabular)
       .def("graph_for", &graph_for, "The lowered graph and the steps that run for these inputs.")
+      .def("stages", &stages, py::arg("source"),
+           "What compile made of the graph `source`, stage by stage, and what runs for the inputs.")
       .def("profile", &profile, py::arg("repeats") = 10,
            "Text: mean time per step in microseconds, share and GOP/s.")
       .def("steps", &profile_steps, py::arg("repeats") = 0,

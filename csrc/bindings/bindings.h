@@ -27,6 +27,8 @@ void bind_fake_quantize(py::module_& m);
 void bind_specs(py::module_& m);
 void bind_quantizers(py::module_& m);
 void bind_pt2e(py::module_& m);
+void bind_quantized(py::module_& m);
+void bind_modes(py::module_& m);
 void bind_io(py::module_& m);
 
 }  // namespace pt2q::python

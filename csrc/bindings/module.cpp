@@ -26,5 +26,7 @@ PYBIND11_MODULE(_core, m) {
   bind_specs(m);
   bind_quantizers(m);
   bind_pt2e(m);
+  bind_quantized(m);
+  bind_modes(m);
   bind_io(m);
 }

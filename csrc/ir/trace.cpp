@@ -3,12 +3,14 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "pt2q/call_listener.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
 namespace {
 
 thread_local Tracer* active_tracer = nullptr;
+thread_local CallListener* active_listener = nullptr;
 
 bool contains_traced(const Value& v, const Tracer* tracer) {
   if (v.is<Tensor>()) return v.as<Tensor>().defined() && tracer->is_traced(v.as<Tensor>());
@@ -21,6 +23,12 @@ bool contains_traced(const Value& v, const Tracer* tracer) {
 }
 
 }  // namespace
+
+CallListener* CallListener::current() { return active_listener; }
+CallListener::Scope::Scope(CallListener* listener) : saved_(active_listener) {
+  active_listener = listener;
+}
+CallListener::Scope::~Scope() { active_listener = saved_; }
 
 Tracer* Tracer::current() { return active_tracer; }
 Tracer::Scope::Scope(Tracer* tracer) : saved_(active_tracer) { active_tracer = tracer; }
@@ -214,8 +222,12 @@ Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string,
     // Random numbers are drawn anew at each run, so they are recorded too.
     if (traced || op.traits.impure) return tracer->record(op, std::move(full));
   }
+  CallListener* listener = CallListener::current();
+  const CallListener::Scope silent(nullptr);  // operators used inside are not reported
   try {
-    return op.reference(Args(op, full));
+    Value result = op.reference(Args(op, full));
+    if (listener != nullptr) listener->called(op, full, result);
+    return result;
   } catch (Error& e) {
     e.at_op(op.name);
     throw;

@@ -11,9 +11,14 @@ from pt2q._core import Tensor
 _state = threading.local()
 
 
-def current() -> TraceContext | None:
-    """The capture that is running on this thread, or None."""
+def current() -> Any:
+    """Who hears of modules on this thread: a TraceContext, a calibration, or None."""
     return getattr(_state, "context", None)
+
+
+def set_current(context: Any) -> None:
+    """Makes ``context`` hear of every module that is entered and left; None: nobody."""
+    _state.context = context
 
 
 def qualified_name(kind: type) -> str:
@@ -71,11 +76,12 @@ class TraceContext:
 
     def __enter__(self) -> TraceContext:
         self.capture.__enter__()
+        self._outer = current()
         _state.context = self
         return self
 
     def __exit__(self, *exc: object) -> None:
-        _state.context = None
+        _state.context = self._outer
         self.capture.__exit__(*exc)
 
 

@@ -17,6 +17,7 @@
 #include "onednn/lower.h"
 #include "passes/pt2e_passes.h"
 #include "pt2q/error.h"
+#include "pt2q/qconfig.h"
 #include "pt2q/quantizers.h"
 
 namespace pt2q {
@@ -56,6 +57,19 @@ const std::vector<Pass>& passes() {
     add_prepare<X86InductorQuantizer>("prepare fp16", get_x86_inductor_linear_dynamic_fp16_config(),
                                       &out);
     add_prepare<XNNPACKQuantizer>("prepare xnnpack", get_symmetric_quantization_config(), &out);
+    const QConfig minmax{observer_class("MinMaxObserver"),
+                         observer_class("MinMaxObserver")
+                             .with_args({{"dtype", Value(DType::QInt8)},
+                                         {"qscheme", Value("per_tensor_symmetric")}})};
+    out.push_back({"prepare jit", "", [minmax](GraphModule& m) {
+                     prepare_jit(m, {{"", minmax}});
+                     return true;
+                   }});
+    out.push_back({"quantize jit", "", [minmax](GraphModule& m) {
+                     prepare_jit(m, {{"", minmax}});
+                     convert_jit(m);
+                     return true;
+                   }});
     return out;
   }();
   return all;

@@ -28,14 +28,15 @@ def _is_code_head(line: str) -> bool:
 
 
 def code_blocks(text: str) -> list[str]:
-    """Indented blocks after ``::`` or ``.. code:: python``, and fenced Python blocks."""
+    """Indented blocks after ``::`` or ``.. code:: python``, and fenced blocks of Python or no language."""
     blocks = []
     lines = text.splitlines()
     i = 0
     while i < len(lines):
-        if lines[i].strip() == "```python":
+        if lines[i].startswith("```"):
             end = next(j for j in range(i + 1, len(lines)) if lines[j].strip() == "```")
-            blocks.append("\n".join(lines[i + 1 : end]))
+            if lines[i].strip() in ("```", "```python"):
+                blocks.append("\n".join(lines[i + 1 : end]))
             i = end
         elif _is_code_head(lines[i]):
             head = len(lines[i]) - len(lines[i].lstrip())
@@ -49,13 +50,15 @@ def code_blocks(text: str) -> list[str]:
 
 
 def rename_imports(code: str) -> str:
-    """Replaces torch by pt2q and torchvision by pt2q.vision, in import statements only."""
+    """Replaces torch by pt2q, torchvision by pt2q.vision and intel_extension_for_pytorch by pt2q.ipex, in
+    import statements only."""
     out = []
     for line in code.splitlines():
         if re.match(r"^\s*(import|from)\s", line):
             line = re.sub(r"^(\s*)import torch\s*$", r"\1import pt2q as torch", line)
             line = re.sub(r"^(\s*)import torchvision\s*$", r"\1import pt2q.vision as torchvision", line)
             line = re.sub(r"\btorchvision\b(?=[. ])(?!\s*$)", "pt2q.vision", line) if " as torchvision" not in line else line
+            line = re.sub(r"\bintel_extension_for_pytorch\b", "pt2q.ipex", line)
             line = re.sub(r"\btorch\.", "pt2q.", line)
             line = re.sub(r"^(\s*)from torch import", r"\1from pt2q import", line)
         out.append(line)

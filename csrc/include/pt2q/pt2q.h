@@ -10,6 +10,7 @@
 #include "pt2q/observer.h"
 #include "pt2q/op.h"
 #include "pt2q/pt2e.h"
+#include "pt2q/quantized.h"
 #include "pt2q/quantizer.h"
 #include "pt2q/quantizers.h"
 #include "pt2q/runtime.h"

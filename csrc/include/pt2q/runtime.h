@@ -92,4 +92,10 @@ class CompiledModel {
 std::unique_ptr<CompiledModel> compile(const GraphModule& model,
                                        const CompileOptions& options = {});
 
+// What compile() made of `source`, in five stages: alias and mutation reduction, graph passing,
+// partitioning (with names such as conv_relu, conv_sum_relu), graph rewriting (the lowered graph)
+// and layout propagation (the steps that run for these inputs).
+std::string stage_report(const GraphModule& source, CompiledModel& compiled,
+                         const std::vector<Value>& inputs);
+
 }  // namespace pt2q

@@ -6,7 +6,7 @@ The classes are C++; derive from :class:`ObserverBase` or any other of them in P
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pt2q import _core
@@ -78,7 +78,34 @@ def _apply(self: Any, fn: Any) -> Any:
     return self
 
 
-_core._Observer.apply = _apply
+def _named_modules(
+    self: Any, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
+) -> Iterator[tuple[str, Any]]:
+    """What ``nn.Module.named_modules`` meets: the observer, then the one inside it."""
+    memo = set() if memo is None else memo
+    if remove_duplicate and id(self) in memo:
+        return
+    memo.add(id(self))
+    yield prefix, self
+    inner = getattr(self, "activation_post_process", None)
+    if inner is not None:
+        path = f"{prefix}.activation_post_process" if prefix else "activation_post_process"
+        yield from inner.named_modules(memo, path, remove_duplicate)
+
+
+_MODULE_MEMBERS = {
+    "apply": _apply,
+    "named_modules": _named_modules,
+    "named_children": lambda self: iter(()),
+    "children": lambda self: iter(()),
+    "_parameters": property(lambda self: {}),
+    "_buffers": property(lambda self: {k: v for k, v in self.named_buffers() if "." not in k}),
+    "_modules": property(lambda self: {}),
+    "_non_persistent": property(lambda self: set()),
+    "_load_own_state": lambda self, state: self.load_state_dict(state),
+}
+for _name, _member in _MODULE_MEMBERS.items():
+    setattr(_core._Observer, _name, _member)
 
 
 def get_observer_state_dict(mod: Any) -> OrderedDict[str, Any]:

@@ -30,6 +30,11 @@ class RemovableHandle:
         self._hooks.pop(self._key, None)
 
 
+def _is_module(value: Any) -> bool:
+    """Observers are C++ objects that behave as modules."""
+    return isinstance(value, (Module, pt2q._core._Observer))
+
+
 class Module:
     """Base class for models; sub-modules, parameters and buffers are found by assignment."""
 
@@ -113,7 +118,7 @@ class Module:
         (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        if module is not None and not isinstance(module, Module):
+        if module is not None and not _is_module(module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._check_name(name, "_modules")
         self._modules[name] = module
@@ -124,7 +129,7 @@ class Module:
         state = self.__dict__
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
-        elif isinstance(value, Module):
+        elif _is_module(value):
             self.add_module(name, value)
         elif name in state.get("_parameters", ()):
             if value is not None:
@@ -199,7 +204,7 @@ class Module:
         seen: set[int] = set()
         modules = self.named_modules(prefix=prefix) if recurse else iter([(prefix, self)])
         for path, module in modules:
-            for name, value in module.__dict__[store].items():
+            for name, value in getattr(module, store).items():
                 if value is None or (remove_duplicate and id(value) in seen):
                     continue
                 seen.add(id(value))
@@ -293,7 +298,18 @@ class Module:
             problems.append(
                 "Missing key(s) in state_dict: " + ", ".join(f'"{n}"' for n in missing) + ". "
             )
-        values = {name: pt2q.as_tensor(state_dict[name]) for name in own if name in state_dict}
+        special = self._modules_with_own_state()
+        grouped: dict[str, dict[str, Any]] = {}
+        values = {}
+        for name in own:
+            if name not in state_dict:
+                continue
+            path = next((p for p in special if name.startswith(f"{p}." if p else "")), None)
+            if path is None:
+                values[name] = pt2q.as_tensor(state_dict[name])
+            else:
+                leaf = name[len(path) + 1 :] if path else name
+                grouped.setdefault(path, {})[leaf] = state_dict[name]
         for name, value in values.items():
             if tuple(value.shape) != tuple(own[name].shape):
                 problems.append(
@@ -305,6 +321,8 @@ class Module:
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(problems)
             )
+        for path, entries in grouped.items():
+            special[path]._load_own_state(entries)
         for name, value in values.items():
             if assign:
                 path, _, leaf = name.rpartition(".")
@@ -314,6 +332,10 @@ class Module:
             else:
                 own[name].copy_(value)
         return IncompatibleKeys(missing, unexpected)
+
+    def _modules_with_own_state(self) -> dict[str, Any]:
+        """Observers and quantized modules: their state is not only tensors of fixed shape."""
+        return {p: m for p, m in self.named_modules() if hasattr(m, "_load_own_state")}
 
     def _convert(self: T, change: Callable[[Tensor], Tensor]) -> T:
         for module in self.modules():

@@ -1,0 +1,87 @@
+"""What quantized modules share: a scale and zero point of the result, and PyTorch's names."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import pt2q
+from pt2q import _core
+from pt2q.nn.modules.module import Module
+
+
+def result_qparams(observer: Any) -> tuple[float, int, Any]:
+    """Scale, zero point and dtype of the values an observer has seen."""
+    scale, zero_point = observer.calculate_qparams()
+    return float(scale), int(zero_point), quantized_dtype(observer.dtype)
+
+
+_QUANTIZED = {"uint8": _core.quint8, "int8": _core.qint8, "int32": _core.qint32}
+
+
+def quantized_dtype(dtype: Any) -> Any:
+    """quint8 of uint8 and of quint8, and so on."""
+    name = str(dtype).rsplit(".", 1)[-1].removeprefix("q")
+    if name not in _QUANTIZED:
+        raise AssertionError(f"activations must be quantized to 8 or 32 bits, got {dtype}")
+    return _QUANTIZED[name]
+
+
+def quantize_weight(weight: Any, qconfig: Any, kind: str) -> Any:
+    """The int8 weight by the qconfig's weight observer, made and run now."""
+    observer = qconfig.weight()
+    observer(weight)
+    if observer.dtype is not _core.qint8:
+        raise AssertionError(
+            f"Weight observer must have dtype torch.qint8, got {str(observer.dtype).replace('pt2q', 'torch')} ({kind})"
+        )
+    scale, zero_point = observer.calculate_qparams()
+    weight = weight.float()
+    if observer.qscheme in (_core.per_tensor_affine, _core.per_tensor_symmetric):
+        return _core.quantize_per_tensor(weight, scale, zero_point, _core.qint8)
+    if observer.qscheme not in (_core.per_channel_affine, _core.per_channel_symmetric):
+        raise ValueError(f"Unexpected qscheme {observer.qscheme} of a weight observer")
+    return _core.quantize_per_channel(
+        weight, scale.double(), zero_point.long(), observer.ch_axis, _core.qint8
+    )
+
+
+class QuantizedModule(Module):
+    """A module with ``scale`` and ``zero_point`` of its result. ``out_dtype`` None: as the input."""
+
+    _label = ""  # PyTorch prints QuantizedConv2d
+
+    def __init__(self, scale: float = 1.0, zero_point: int = 0) -> None:
+        super().__init__()
+        self.scale, self.zero_point = float(scale), int(zero_point)
+        self.out_dtype: Any = None
+        self.training = False
+
+    def _take_output(self, module: Module) -> None:
+        observer = module.activation_post_process
+        self.scale, self.zero_point, self.out_dtype = result_qparams(observer)
+
+    def _apply_op(self, op: Any, *inputs: Any) -> Any:
+        return op(list(inputs), self.scale, self.zero_point, self.out_dtype)
+
+    def _get_name(self) -> str:
+        return self._label or f"Quantized{type(self).__name__}"
+
+    # --- state: scale and zero_point are tensors in it, as PyTorch saves them -------------------
+
+    def _own_state(self) -> dict[str, Any]:
+        return {
+            "scale": pt2q.tensor(self.scale),
+            "zero_point": pt2q.tensor(self.zero_point),
+        }
+
+    def _load_own_state(self, state: dict[str, Any]) -> None:
+        if "scale" in state:
+            self.scale = float(state["scale"])
+        if "zero_point" in state:
+            self.zero_point = int(state["zero_point"])
+
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Any]:
+        state: OrderedDict[str, Any] = super().state_dict(prefix=prefix, keep_vars=keep_vars)
+        state.update({prefix + name: value for name, value in self._own_state().items()})
+        return state
