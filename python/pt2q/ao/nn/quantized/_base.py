@@ -67,6 +67,15 @@ class QuantizedModule(Module):
     def _get_name(self) -> str:
         return self._label or f"Quantized{type(self).__name__}"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Weights are never written: copies share them, and what was compiled for them."""
+        made = object.__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__.update(self.__dict__)
+        for store in ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"):
+            made.__dict__[store] = self.__dict__[store].copy()
+        return made
+
     # --- state: scale and zero_point are tensors in it, as PyTorch saves them -------------------
 
     def _own_state(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class _Wrapped(QuantizedModule):
     @classmethod
     def from_float(cls, mod: Any) -> Any:
         source = mod[0] if isinstance(mod, nn.Sequential) else mod
-        kept = type(source).__new__(type(source))
+        kept: Any = object.__new__(type(source))
         kept.__dict__.update(source.__dict__)
         kept.__dict__["_modules"] = {}
         made = cls(kept, cls._arguments(source))

@@ -84,9 +84,6 @@ class _ConvNd(QuantizedModule):
         if "weight" in state:
             self.set_weight_bias(state["weight"], state.get("bias"))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _copy(self, memo)
-
     @classmethod
     def _of(cls, conv: Any, qconfig: Any, observed: Any) -> Any:
         made = cls(
@@ -119,16 +116,6 @@ class _ConvNd(QuantizedModule):
         if self.groups != 1:
             text += f", groups={self.groups}"
         return text if self._bias is not None else text + ", bias=False"
-
-
-def _copy(module: Any, memo: dict[int, Any]) -> Any:
-    """Weights are never written: copies share them, and what was compiled for them."""
-    made = object.__new__(type(module))
-    memo[id(module)] = made
-    made.__dict__.update(module.__dict__)
-    for store in ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"):
-        made.__dict__[store] = module.__dict__[store].copy()
-    return made
 
 
 class Conv1d(_ConvNd):

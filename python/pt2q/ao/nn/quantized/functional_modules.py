@@ -65,26 +65,26 @@ class QFunctional(QuantizedModule):
     def forward(self, x: Any) -> Any:
         raise RuntimeError("Functional is not intended to use the 'forward'. Please use the underlying operation")
 
-    def _run(self, key: str, op: str, arguments: list[Any], inputs: Any, unary: str = "") -> Any:
+    def _operate(self, key: str, op: str, arguments: list[Any], inputs: Any, unary: str = "") -> Any:
         found = self._ops.get(key)
         if found is None:
             found = self._ops[key] = _core.QuantizedOp(op, arguments, unary)
         return self._apply_op(found, *inputs)
 
     def add(self, x: Any, y: Any) -> Any:
-        return self._run("add", "aten.add.Tensor", [None, None], (x, y))
+        return self._operate("add", "aten.add.Tensor", [None, None], (x, y))
 
     def mul(self, x: Any, y: Any) -> Any:
-        return self._run("mul", "aten.mul.Tensor", [None, None], (x, y))
+        return self._operate("mul", "aten.mul.Tensor", [None, None], (x, y))
 
     def matmul(self, x: Any, y: Any) -> Any:
-        return self._run("matmul", "aten.matmul.default", [None, None], (x, y))
+        return self._operate("matmul", "aten.matmul.default", [None, None], (x, y))
 
     def add_relu(self, x: Any, y: Any) -> Any:
-        return self._run("add_relu", "aten.add.Tensor", [None, None], (x, y), "aten.relu.default")
+        return self._operate("add_relu", "aten.add.Tensor", [None, None], (x, y), "aten.relu.default")
 
     def cat(self, x: Any, dim: int = 0) -> Any:
-        return self._run(f"cat {dim}", "aten.cat.default", [None, dim], x)
+        return self._operate(f"cat {dim}", "aten.cat.default", [None, dim], x)
 
     def add_scalar(self, x: Any, y: float) -> Any:
         """The integers move and, where the zero point would leave the range, are rescaled."""

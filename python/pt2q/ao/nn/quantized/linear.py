@@ -7,7 +7,6 @@ from typing import Any
 import pt2q
 from pt2q import _core, nn
 from pt2q.ao.nn.quantized._base import QuantizedModule, quantize_weight
-from pt2q.ao.nn.quantized.conv import _copy
 
 
 class Linear(QuantizedModule):
@@ -49,9 +48,6 @@ class Linear(QuantizedModule):
         super()._load_own_state(state)
         if "_packed_params._packed_params" in state:
             self.set_weight_bias(*state["_packed_params._packed_params"])
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _copy(self, memo)
 
     @classmethod
     def from_float(cls, mod: Any) -> Any:
