@@ -97,8 +97,7 @@ QuantConfRecorder::QuantConfRecorder(QuantConf& conf, bool default_recipe)
 
 std::string QuantConfRecorder::flow_of(const Tensor& tensor) const {
   const auto it = producers_.find(tensor.id());
-  if (it == producers_.end() || it->second.tensor.lock().get() != tensor.id()) return "";
-  return it->second.flow;
+  return it == producers_.end() ? "" : it->second.flow;
 }
 
 std::vector<size_t> recorded_inputs(const OpDef& op) {
@@ -134,7 +133,7 @@ void QuantConfRecorder::called(const OpDef& op, const std::vector<Value>& args,
   if (name == "batch_norm" && is_float(result)) {  // folded later: transparent
     const std::string from = flow_of(args[0].as<Tensor>());
     const Tensor& out = result.as<Tensor>();
-    if (!from.empty()) producers_[out.id()] = {out.watch(), from};
+    if (!from.empty()) producers_[out.id()] = {out, from};
     return;
   }
   if (!is_recorded_name(name) || !is_float(result)) return;
@@ -158,7 +157,7 @@ void QuantConfRecorder::called(const OpDef& op, const std::vector<Value>& args,
     for (size_t i = 0; i < inputs.size(); ++i) widen(&seen.inputs[i], inputs[i]);
     widen(&seen.outputs[0], is_pool(name) ? inputs[0] : out);
   }
-  producers_[out.id()] = {out.watch(), e.outputs_flow[0]};
+  producers_[out.id()] = {out, e.outputs_flow[0]};
   ++next_;
 }
 

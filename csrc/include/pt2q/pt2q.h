@@ -10,6 +10,8 @@
 #include "pt2q/observer.h"
 #include "pt2q/op.h"
 #include "pt2q/pt2e.h"
+#include "pt2q/qconfig.h"
+#include "pt2q/quantconf.h"
 #include "pt2q/quantized.h"
 #include "pt2q/quantizer.h"
 #include "pt2q/quantizers.h"

@@ -84,7 +84,7 @@ class QuantConfRecorder : public CallListener {
 
  private:
   struct Producer {
-    std::weak_ptr<const void> tensor;
+    Tensor tensor;  // kept until the pass ends: a freed tensor's identity could be used again
     std::string flow;
   };
   std::string flow_of(const Tensor& tensor) const;

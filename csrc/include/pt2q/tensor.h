@@ -90,8 +90,6 @@ class Tensor {
   bool is(const Tensor& other) const { return impl_ == other.impl_; }
   bool shares_storage(const Tensor& other) const;
   const void* id() const { return impl_.get(); }
-  // Ends when the last handle goes; ids may be used again then.
-  std::weak_ptr<const void> watch() const { return impl_; }
 
  private:
   explicit Tensor(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
