@@ -10,6 +10,16 @@ from pt2q.nn import functional as F
 from pt2q.nn.modules.module import Module
 
 
+def _own_stores(source: Any) -> Any:
+    """The same tensors in a module of its own, without observers."""
+    kept: Any = object.__new__(type(source))
+    kept.__dict__.update(source.__dict__)
+    for store in ("_parameters", "_buffers"):
+        kept.__dict__[store] = source.__dict__[store].copy()
+    kept.__dict__["_modules"] = {}
+    return kept
+
+
 class _Wrapped(QuantizedModule):
     """A float module whose operator runs on integers; the float module's text is shown."""
 
@@ -33,24 +43,18 @@ class _Wrapped(QuantizedModule):
         super()._load_own_state(state)
         own = {k: v for k, v in state.items() if k not in ("scale", "zero_point")}
         if own:
-            self._source.load_state_dict(own)
-            self._op = type(self)._arguments_op(self._source)
+            self.__dict__["_source"] = _own_stores(self._source)
+            self._source.load_state_dict(own, assign=True)
+            self._op = _core.QuantizedOp(self._op_name, self._arguments(self._source), self._unary)
 
     @classmethod
     def _arguments(cls, source: Any) -> list[Any]:
         return [None]
 
     @classmethod
-    def _arguments_op(cls, source: Any) -> Any:
-        return _core.QuantizedOp(cls._op_name, cls._arguments(source), cls._unary)
-
-    @classmethod
     def from_float(cls, mod: Any) -> Any:
         source = mod[0] if isinstance(mod, nn.Sequential) else mod
-        kept: Any = object.__new__(type(source))
-        kept.__dict__.update(source.__dict__)
-        kept.__dict__["_modules"] = {}
-        made = cls(kept, cls._arguments(source))
+        made = cls(_own_stores(source), cls._arguments(source))
         made._take_output(mod)
         return made
 

@@ -53,7 +53,7 @@ class _ConvNd(QuantizedModule):
         """Takes a qint8 weight and a float32 bias (or None)."""
         if not isinstance(w, _core.QuantizedTensor) or w.dtype is not _core.qint8:
             raise _core.TypeError("the weight of a quantized convolution must be a qint8 tensor")
-        self._weight, self._bias = w, b
+        self.__dict__.update(_weight=w, _bias=b)  # no parameters: state_dict has its own names
         tail: list[Any] = [list(self.stride), list(self.padding)]
         if self._transposed:
             name = f"aten.conv_transpose{self._spatial}d." + ("default" if self._spatial == 1 else "input")

@@ -24,7 +24,7 @@ class Linear(QuantizedModule):
         """Takes a qint8 weight and a float32 bias (or None)."""
         if not isinstance(w, _core.QuantizedTensor) or w.dtype is not _core.qint8:
             raise _core.TypeError("the weight of a quantized linear layer must be a qint8 tensor")
-        self._weight, self._bias = w, b
+        self.__dict__.update(_weight=w, _bias=b)  # no parameters: state_dict has its own names
         self._op = _core.QuantizedOp("aten.linear.default", [None, None, b], self._unary)
         self._op.set_weight(1, w)
 
