@@ -107,11 +107,41 @@ void widen_ranges(GraphModule& model) {
   }
 }
 
+// The convolution or linear operator behind quantize → dequantize, where nothing else uses the
+// chain.
+Node* sole_compute_behind(Node* dq) {
+  if (dq == nullptr || !is_dequantize(dq) || dq->users().size() != 1) return nullptr;
+  Node* q = dq->arg_node(0);
+  if (q == nullptr || !is_quantize(q) || q->users().size() != 1) return nullptr;
+  Node* root = q->arg_node(0);
+  if (root->op_or_null() == nullptr || root->users().size() != 1) return nullptr;
+  const std::string base = root->op().base_name();
+  return base == "conv1d" || base == "conv2d" || base == "conv3d" || base == "linear" ? root
+                                                                                      : nullptr;
+}
+
 }  // namespace
+
+bool fuse_sums(GraphModule& model) {
+  bool changed = false;
+  for (Node* add : model.graph().nodes()) {
+    if (!add->is_call("aten.add.Tensor")) continue;
+    for (const size_t i : {size_t{0}, size_t{1}}) {
+      const Node* other = add->arg_node(1 - i);
+      Node* root = sole_compute_behind(add->arg_node(i));
+      if (root == nullptr || other == nullptr || !is_dequantize(other)) continue;
+      add->set_arg(i, root);
+      changed = true;
+      break;
+    }
+  }
+  return model.graph().eliminate_dead_code() || changed;
+}
 
 void convert_jit(GraphModule& model) {
   convert_pt2e(model, false, false);
   widen_ranges(model);
+  fuse_sums(model);
   fold_quantize(model);
   model.delete_unused();
 }

@@ -29,6 +29,10 @@ bool fold_quantize(GraphModule& module);
 // What was annotated has been carried out; the nodes stay marked.
 bool retire_annotations(GraphModule& module);
 
+// TorchScript mode: the result of a convolution or linear operator that is only added to another
+// quantized tensor is not rounded in between, so that the sum joins the operator (conv_sum_relu).
+bool fuse_sums(GraphModule& module);
+
 std::vector<Pass> prepare_passes(Quantizer& quantizer, bool is_qat);
 std::vector<Pass> convert_passes(bool fold_quantize);
 
