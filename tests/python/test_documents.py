@@ -20,15 +20,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-TABLE: list[tuple[str, int, str]] = []  # (document, block, status), printed at the end
-
-
-@pytest.fixture(scope="module", autouse=True)
-def print_table():
-    yield
-    print("\ndocument  block  status")
-    for document, block, status in sorted(TABLE):
-        print(f"{document:8}  {block:5}  {status}")
+TABLE: list[tuple[str, int, str]] = []  # (document, block, status): conftest.py shows it
 
 
 def run_blocks(number: str, blocks: list[str], namespace: dict) -> None:
