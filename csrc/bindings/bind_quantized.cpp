@@ -116,7 +116,9 @@ std::string representation(const py::object& self) {
   } else {
     out = py::repr(py::cast(q.tensor.dequantize())).cast<std::string>();
     out.pop_back();  // ')'
-    out += cat(", size=", py::repr(py::tuple(py::cast(values).attr("shape"))).cast<std::string>());
+    std::vector<std::string> sizes;
+    for (const int64_t size : values.sizes()) sizes.push_back(std::to_string(size));
+    out += cat(", size=(", join(sizes, ", "), sizes.size() == 1 ? ",)" : ")");
   }
   out += cat(", dtype=pt2q.", dtype_name(q.tensor.dtype()), ",\n       quantization_scheme=pt2q.");
   if (!q.tensor.per_channel()) {

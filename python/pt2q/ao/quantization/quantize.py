@@ -14,7 +14,7 @@ from pt2q.ao.quantization.quantization_mappings import (
     get_default_qconfig_propagation_list,
     get_default_static_quant_module_mappings,
 )
-from pt2q.ao.quantization.stubs import QuantWrapper
+from pt2q.ao.quantization.stubs import DeQuantStub, QuantWrapper
 from pt2q.nn.modules.module import Module
 
 
@@ -44,6 +44,8 @@ def _is_observed(module: Any) -> bool:
 
 
 def _insert_observer(module: Any) -> None:
+    if isinstance(module, DeQuantStub):
+        return
     if _is_observed(module) and not hasattr(module, "activation_post_process"):
         module.add_module("activation_post_process", module.qconfig.activation())
         handle = module.register_forward_hook(_observe)
