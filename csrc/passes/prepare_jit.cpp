@@ -69,6 +69,15 @@ std::string scope_of(const Node* observer) {
   return join(scope, ".");
 }
 
+// Passed on from another value, or fixed by the operator: PyTorch observes nothing there.
+bool has_known_parameters(const GraphModule& model, const Node* observer) {
+  const std::string type = model.module(observer->target())->type_name();
+  const Node* value = observer->arg_node(0);
+  return type == "DerivedObserverOrFakeQuantize" ||
+         (type == "FixedQParamsObserver" && value->op_or_null() != nullptr &&
+          value->op().quant.output == QuantFacts::Output::Fixed);
+}
+
 void rename_observers(GraphModule& model) {
   std::vector<Placed> placed;
   for (Node* n : model.graph().nodes()) {
@@ -83,8 +92,7 @@ void rename_observers(GraphModule& model) {
   size_t derived = 0;
   for (const Placed& p : placed) {
     if (names.count(p.observer->target()) > 0) continue;
-    const bool is_own =
-        model.module(p.observer->target())->type_name() != "DerivedObserverOrFakeQuantize";
+    const bool is_own = !has_known_parameters(model, p.observer);
     const std::string leaf = is_own ? cat("_observer_", own++) : cat("_passed_on_", derived++);
     names[p.observer->target()] = p.scope.empty() ? leaf : p.scope + "." + leaf;
   }

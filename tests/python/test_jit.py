@@ -90,7 +90,7 @@ def test_observers_by_name(model, data):
     prepared(data[0])
     assert float(prepared.stem._observer_0.max_val) > 0
     assert prepared.graph_for(data[0]).count("_observer_") >= 5
-    with pytest.raises(ValueError, match="observers"):
+    with pytest.raises(ValueError, match="is an observer"):
         prepared.save("unused.pt")
 
 

@@ -41,9 +41,9 @@ def quantize_weight(weight: Any, qconfig: Any, kind: str) -> Any:
         return _core.quantize_per_tensor(weight, scale, zero_point, _core.qint8)
     if observer.qscheme not in (_core.per_channel_affine, _core.per_channel_symmetric):
         raise ValueError(f"Unexpected qscheme {observer.qscheme} of a weight observer")
-    return _core.quantize_per_channel(
-        weight, scale.double(), zero_point.long(), observer.ch_axis, _core.qint8
-    )
+    # Scales stay float32: the rounding steps are then those of PyTorch's kernel.
+    axis = observer.ch_axis
+    return _core.quantize_per_channel(weight, scale, zero_point.long(), axis, _core.qint8)
 
 
 class QuantizedModule(Module):
