@@ -174,7 +174,7 @@ def test_quantized_tensor():
     (lambda q, x: pt2q.exp(q), pt2q.NotImplementedError, "aten.exp"),
     (lambda q, x: pt2q.cat([q, x]), pt2q.NotImplementedError, "mixed"),
     (lambda q, x: nnq.Linear(3, 2)(x), pt2q.TypeError, "a quantized tensor is needed"),
-    (lambda q, x: nnq.Linear(4, 2)(q), pt2q.ValueError, ""),
+    (lambda q, x: nnq.Linear(4, 2)(q), pt2q.ValueError, "4"),
     (lambda q, x: nnq.Conv2d(1, 1, 1)(q), ValueError, "Input shape must be"),
     (lambda q, x: pt2q.quantize_per_tensor(x, 0.0, 0, pt2q.quint8), pt2q.ValueError, "positive"),
     (lambda q, x: pt2q.quantize_per_tensor(x, 0.1, 0, pt2q.float32), pt2q.TypeError, "quint8"),
