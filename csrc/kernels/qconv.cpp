@@ -12,6 +12,7 @@ namespace pt2q::kernels {
 namespace {
 
 constexpr int64_t kFrameTarget = 256 << 10;  // frame bytes per task that stay in L2 with weights
+constexpr int64_t kWindowTarget = 20 << 10;  // im2col windows that stay in L1
 constexpr int64_t kMinTaskPixels = 96;       // below this, threads split channels, not pixels
 
 std::string shape_text(const ConvShape& s) {
@@ -126,7 +127,8 @@ void ConvPlan::plan_tasks() {
   int64_t per_row = std::max<int64_t>(1, two.bytes - one.bytes);
   if (direct) per_row = spec.src_stride;
   if (mode == FrameMode::window) per_row = s.stride_h * s.in_w * spec.src_stride;
-  const int64_t fitting = std::max<int64_t>(1, kFrameTarget / per_row);
+  const bool small = mode == FrameMode::im2col && !weights->route.tiles();
+  const int64_t fitting = std::max<int64_t>(1, (small ? kWindowTarget : kFrameTarget) / per_row);
   const int64_t even_rows = ceil_div(images * rows, pixel_ways);  // per thread
   if (fitting >= 2 * rows && images > 1) {
     image_block = std::max<int64_t>(1, std::min(fitting / rows, images / pixel_ways));

@@ -8,7 +8,13 @@ namespace {
 
 constexpr int64_t kDotPixels = 32;          // accumulated before the epilogue runs
 constexpr int64_t kPanelTarget = 32 << 10;  // weights of a block that stay in L1
-constexpr int64_t kChunkPixels = 96;        // that pass by weights that stay in L1
+constexpr int64_t kChunkPixels = 192;       // that pass by weights that stay in L1
+
+// Full width first, but no single panel at the end where two narrower blocks can share.
+int64_t panels_at_once(int64_t left, int64_t most) {
+  if (left <= most) return left;
+  return left == most + 1 && most > 2 ? most - 1 : most;
+}
 
 int32_t four(int byte) { return static_cast<int32_t>(0x01010101U * static_cast<uint8_t>(byte)); }
 
@@ -90,7 +96,7 @@ void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t coun
   for (int64_t p = t.panel0; p < t.panel1;) {
     Panels now{p / weights->panels_per_group, p % weights->panels_per_group, 0};
     const int64_t left = std::min(t.panel1 - p, weights->panels_per_group - now.panel);
-    now.count = mixed() ? std::min(left, weights->block) : ceil_div(left, ceil_div(left, most));
+    now.count = mixed() ? std::min(left, weights->block) : panels_at_once(left, most);
     for (int64_t image = t.image0; image < t.image1; ++image) {
       Strip s = strip(r, t, image, slot);
       if (has_frames()) s.base += (row - t.row) * frame.pitch * frame.step;
