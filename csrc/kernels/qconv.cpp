@@ -60,11 +60,17 @@ bool expanded_is_faster(const ConvShape& s, const PackedWeights& w) {
   return s.out_w() < 6;
 }
 
+// Few channels: copying what each pixel sees costs more than the products of the gaps in K.
+bool reads_rows(const ConvShape& s, const PackedWeights& w) {
+  return !w.route.tiles() && s.groups == 1 && s.dilation_w == 1 && s.kernel_w * s.in_c <= 32;
+}
+
 FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
   const ConvShape& s = spec.shape;
   if (w.im2col) return FrameMode::im2col;
   if (is_pointwise(s) && !spec.src_is_s8 && w.shape.in_c >= 4) return FrameMode::direct;
   if (window_fits(spec, w)) return FrameMode::window;
+  if (reads_rows(s, w)) return FrameMode::flat;
   if (s.stride_h != 1 || s.stride_w != 1) return FrameMode::expanded;
   return expanded_is_faster(s, w) ? FrameMode::expanded : FrameMode::flat;
 }

@@ -18,15 +18,17 @@ KPiece piece_at(int64_t offset, const PackedWeights::Piece& p) {
 }
 
 void lay_out_flat(const ConvShape& s, const PackedWeights& w, FrameLayout& out) {
-  out.step = s.in_c;
-  out.pitch = s.in_w + std::max(s.pad_left, s.pad_right);
-  out.row_bytes = out.pitch * s.in_c;
-  const int64_t frame_rows = out.rows + (s.kernel_h - 1) * s.dilation_h;
+  out.step = s.stride_w * s.in_c;
+  const int64_t columns =
+      (s.in_w + std::max(s.pad_left, s.pad_right) + s.stride_w - 1) / s.stride_w;
+  out.pitch = s.stride_h * columns;
+  out.row_bytes = columns * out.step;
+  const int64_t frame_rows = (out.rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
   out.bytes = frame_rows * out.row_bytes + (s.pad_left + kSlackPixels) * s.in_c + kSlackBytes;
   for (const auto& p : w.pieces) {
     const auto& run = w.runs[static_cast<size_t>(p.run)];
     const int64_t row = run.kh * s.dilation_h;
-    out.pieces.push_back(piece_at((row * out.pitch + run.kw * s.dilation_w) * s.in_c, p));
+    out.pieces.push_back(piece_at(row * out.row_bytes + run.kw * s.dilation_w * s.in_c, p));
   }
 }
 
@@ -100,18 +102,18 @@ struct Filler {
   }
 
   void flat(int64_t first, int64_t count, uint8_t* frame) const {
-    const int64_t rows = count + (s.kernel_h - 1) * s.dilation_h;
+    const int64_t rows = (count - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
     for (int64_t r = 0; r < rows; ++r) {
       uint8_t* to = frame + r * layout.row_bytes;
-      const int64_t ih = first - s.pad_top + r;
+      const int64_t ih = first * s.stride_h - s.pad_top + r;
       if (ih < 0 || ih >= s.in_h) {
         pad(to, layout.row_bytes);
         continue;
       }
       pad(to, s.pad_left * s.in_c);
       copy_pixels(to + s.pad_left * s.in_c, row(ih), s.in_w);
-      const int64_t used = s.pad_left + s.in_w;
-      pad(to + used * s.in_c, (layout.pitch - used) * s.in_c);
+      const int64_t used = (s.pad_left + s.in_w) * s.in_c;
+      pad(to + used, layout.row_bytes - used);
     }
     pad(frame + rows * layout.row_bytes, s.pad_left * s.in_c);
   }

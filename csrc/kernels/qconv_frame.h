@@ -1,8 +1,8 @@
 // Input frames: how output pixels find their input bytes at a constant step.
 //
 //   direct    1x1 without stride or padding: the tensor itself
-//   flat      stride 1: rows copied with padding columns, shared between neighbouring rows; every
-//             output row has `pitch` virtual pixels, the last pitch - OW of them are waste
+//   flat      rows copied with padding columns, shared between neighbouring rows; every output row
+//             has `pitch` virtual pixels, the last pitch - OW of them are waste
 //   expanded  per output column the KW x C bytes it sees in one input row; rows sorted by their
 //             phase modulo the stride; dense for any stride
 //   im2col    the whole window per output pixel (few channels)

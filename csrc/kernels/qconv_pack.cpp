@@ -80,10 +80,21 @@ void cut_run(PackedWeights& out, int run) {
   if (bytes % 4 != 0) out.pieces.push_back({run, bytes - 4, 1});
 }
 
+// Gathering the window of every pixel fills K without gaps, but costs about two cycles per window
+// row; vector blocks can read the rows where they are and take the gaps.
+bool gathers(const PackedWeights& out) {
+  const WeightShape& s = out.shape;
+  const int64_t row = s.kernel_w * s.in_c;
+  if (s.groups != 1 || s.dilation_w != 1 || s.kernel_h == 1 || row > 32) return false;
+  if (out.route.tiles() || out.route.dot == DotKind::mixed) return true;
+  const int64_t gaps = s.kernel_h * ((row + 3) / 4) - (s.kernel_h * row + 3) / 4;
+  return gaps * ((s.out_c + 15) / 16) > 2 * s.kernel_h;
+}
+
 void lay_out_runs(PackedWeights& out) {
   const WeightShape& s = out.shape;
   const bool whole_row = s.groups == 1 && s.dilation_w == 1;
-  out.im2col = whole_row && s.kernel_h > 1 && s.kernel_w * s.in_c <= 32;
+  out.im2col = gathers(out);
   if (out.im2col) {
     out.run_bytes = s.kernel_h * s.kernel_w * s.in_c;
     out.runs.push_back({0, 0});

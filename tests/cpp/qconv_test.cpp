@@ -159,6 +159,10 @@ TEST(QConv, RoutesMatchTheReferenceOnShapes) {
       conv(1, 5, 2, 16, 64, 3, 2, 1),
       conv(2, 7, 14, 32, 80, 3, 1, 1),  // blocks that hold both edges
       conv(1, 8, 9, 8, 48, 5, 1, 2),    // two columns of padding
+      conv(2, 17, 19, 3, 40, 3, 2, 1),  // rows of few channels, with strides
+      conv(1, 30, 31, 3, 16, 5, 3, 2),
+      conv(1, 28, 28, 1, 32, 5, 1, 2),
+      conv(2, 14, 15, 8, 32, 3, 1, 1),
   };
   std::mt19937 rng(1);
   std::set<std::string> ran;
