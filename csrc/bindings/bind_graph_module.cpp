@@ -6,6 +6,7 @@
 #include "bindings/bindings.h"
 #include "bindings/call_spec.h"
 #include "bindings/caster.h"
+#include "bindings/observer_class.h"
 #include "bindings/python_code.h"
 #include "pt2q/error.h"
 
@@ -68,13 +69,18 @@ py::object ordered_dict() { return py::module_::import("collections").attr("Orde
 
 py::object state_dict(const GraphModule& model) {
   const py::object out = ordered_dict();
+  py::dict versions;
   for (const std::string& name : model.attr_names()) {
     const Attr& a = model.attr(name);
     if (a.kind == AttrKind::Parameter || a.kind == AttrKind::Buffer) out[py::str(name)] = a.tensor;
   }
   for (const auto& [name, module] : model.modules()) {
     for (const auto& [key, tensor] : module->state_dict()) out[py::str(name + "." + key)] = tensor;
+    if (const auto* observer = dynamic_cast<const Observer*>(module.get())) {
+      add_state_versions(name, *observer, &versions);
+    }
   }
+  out.attr("_metadata") = versions;
   return out;
 }
 

@@ -1,5 +1,6 @@
 // pt2q.ao.quantization.observer: the classes. Partials and the default recipes are in Python.
 #include "base/cpu.h"
+#include "base/strings.h"
 #include "bindings/array.h"
 #include "bindings/bindings.h"
 #include "bindings/dtype_caster.h"
@@ -7,6 +8,7 @@
 #include "bindings/qscheme_caster.h"
 #include "observers/fake_quantize.h"
 #include "observers/fixed.h"
+#include "observers/grid_histogram.h"
 #include "observers/histogram.h"
 #include "observers/minmax.h"
 #include "observers/per_channel.h"
@@ -21,9 +23,21 @@ using OptionalInt = std::optional<int64_t>;
 
 py::object ordered_dict() { return py::module_::import("collections").attr("OrderedDict")(); }
 
+// PyTorch reads eps, min_val and max_val only from states that say they are of version 3.
+void add_version(const std::string& path, const Observer& observer, py::dict* versions) {
+  const bool uniform = dynamic_cast<const UniformObserverBase*>(&observer) != nullptr;
+  py::dict entry;
+  entry["version"] = uniform ? 3 : 1;
+  (*versions)[py::str(path)] = entry;
+}
+
 py::object state_dict(const StatefulObserver& observer, const std::string& prefix) {
   const py::object out = ordered_dict();
   for (const auto& [name, tensor] : observer.named_buffers()) out[py::str(prefix + name)] = tensor;
+  py::dict versions;
+  add_state_versions(prefix.empty() ? "" : prefix.substr(0, prefix.size() - 1), observer,
+                     &versions);
+  out.attr("_metadata") = versions;
   return out;
 }
 
@@ -280,6 +294,27 @@ void bind_histogram(py::module_& m) {
       });
 }
 
+void bind_grid_histogram(py::module_& m) {
+  using Grid = GridHistogramObserver;
+  py::class_<Grid, UniformObserverBase, PyObserver<Grid>, std::shared_ptr<Grid>> cls(
+      m, "GridHistogramObserver",
+      "A histogram observer whose result does not depend on how the data are split: bins lie on a "
+      "grid of powers of two, and merge is exact. Not in PyTorch.");
+  constructor<Grid>(
+      cls,
+      [](auto tag) {
+        return [tag](int64_t bins, PT2Q_UNIFORM_TYPES) {
+          return new typename decltype(tag)::type(bins, PT2Q_UNIFORM_VALUES);
+        };
+      },
+      py::arg("bins") = 4096, PT2Q_UNIFORM_NAMES(PerTensorAffine));
+  copy_constructor<Grid>(cls);
+  range_properties(cls);
+  buffer_property(cls, "histogram", "Counts, int64 [bins].");
+  cls.def_property_readonly("bins", &Grid::bins)
+      .def_property_readonly("exponent", &Grid::exponent, "The bin width is 2 ** exponent.");
+}
+
 void bind_fixed(py::module_& m) {
   using Fixed = FixedQParamsObserver;
   py::class_<Fixed, ObserverBase, PyObserver<Fixed>, std::shared_ptr<Fixed>> cls(
@@ -363,6 +398,32 @@ void bind_placeholder(py::module_& m) {
 
 }  // namespace
 
+Tensor observed_by_python(const py::object& result, const Tensor& x, const std::string& whose) {
+  if (result.is_none()) {
+    throw TypeError(cat(whose, ".forward returned None"), "end forward(self, x) with: return x");
+  }
+  const Value value = value_from_python(result);
+  if (!value.is<Tensor>()) {
+    throw TypeError(cat(whose, ".forward must return a tensor, got ", value.kind_name()));
+  }
+  const Tensor& out = value.as<Tensor>();
+  if (out.sizes() != x.sizes()) {
+    throw ValueError(cat(whose, ".forward must return a tensor of the shape of its input, ",
+                         describe(x), ", got ", describe(out)),
+                     "an observer returns its input, a fake-quantize module one value for each");
+  }
+  return out;
+}
+
+void add_state_versions(const std::string& path, const Observer& observer, py::dict* versions) {
+  add_version(path, observer, versions);
+  const auto* stateful = dynamic_cast<const StatefulObserver*>(&observer);
+  if (stateful == nullptr) return;
+  for (const auto& [name, child] : stateful->children()) {
+    add_version(path.empty() ? name : path + "." + name, *child, versions);
+  }
+}
+
 py::object call_observer(const py::object& self, const py::object& x) {
   auto& observer = self.cast<Observer&>();
   if (py::isinstance<Tensor>(x)) {
@@ -414,6 +475,7 @@ void bind_observers(py::module_& m) {
   bind_minmax(m);
   bind_per_channel(m);
   bind_histogram(m);
+  bind_grid_histogram(m);
   bind_fixed(m);
   bind_placeholder(m);
 }

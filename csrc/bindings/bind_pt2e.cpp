@@ -51,6 +51,15 @@ void bind_pt2e(py::module_& m) {
         "was not prepared.");
   m.def("_fold_conv_bn", &fold_conv_bn, py::arg("model"));
   m.def(
+      "merge_observers",
+      [](const py::object& model, const py::object& other) {
+        merge_observers(graph_module(model), graph_module(other));
+        return model;
+      },
+      py::arg("model"), py::arg("other"),
+      "Adds the statistics of a copy of the prepared model that was calibrated on other data; "
+      "returns the model.\n\nRaises ValueError when the two have different observers.");
+  m.def(
       "move_exported_model_to_eval",
       [](const py::object& model) {
         move_exported_model_to_eval(graph_module(model));

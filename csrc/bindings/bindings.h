@@ -23,6 +23,7 @@ void bind_trace(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_qscheme(py::module_& m);
 void bind_observers(py::module_& m);
+void bind_affine(py::module_& m);
 void bind_fake_quantize(py::module_& m);
 void bind_specs(py::module_& m);
 void bind_quantizers(py::module_& m);

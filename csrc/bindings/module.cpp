@@ -23,6 +23,7 @@ PYBIND11_MODULE(_core, m) {
   bind_qscheme(m);
   bind_observers(m);
   bind_fake_quantize(m);
+  bind_affine(m);
   bind_specs(m);
   bind_quantizers(m);
   bind_pt2e(m);

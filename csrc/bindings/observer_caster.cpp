@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "bindings/affine_caster.h"
 #include "bindings/caster.h"
 #include "bindings/qscheme_caster.h"
 #include "pt2q/error.h"
@@ -93,6 +94,7 @@ bool built_in_recipe(const Flattened& flat, ObserverCtr* out) {
 }  // namespace
 
 bool kwarg_from_python(py::handle object, Value* out) {
+  if (affine_kwarg_from_python(object, out)) return true;
   QScheme scheme{};
   if (qscheme_from(object, &scheme)) {
     *out = Value(qscheme_name(scheme));
@@ -110,6 +112,8 @@ py::object kwarg_to_python(const std::string& name, const Value& value) {
   if (name == "qscheme" && value.is<std::string>()) {
     return qscheme_object(parse_qscheme(value.as<std::string>()));
   }
+  const py::object affine = affine_kwarg_to_python(name, value);
+  if (!affine.is_none()) return affine;
   if (name == "observer" && value.is<std::string>()) return core_class(value.as<std::string>());
   return value_to_python(value);
 }
@@ -156,7 +160,9 @@ py::object recipe_to_python(const ObserverCtr& recipe) {
 }
 
 py::tuple qparams_to_python(const QParams& qparams) {
-  return py::make_tuple(qparams.scale, qparams.zero_point);
+  const py::object zero_point =
+      qparams.zero_point.defined() ? py::cast(qparams.zero_point) : py::object(py::none());
+  return py::make_tuple(qparams.scale, zero_point);
 }
 
 QParams qparams_from_python(py::handle object, const std::string& whose) {
@@ -168,7 +174,9 @@ QParams qparams_from_python(py::handle object, const std::string& whose) {
     const Value v = value_from_python(item);
     return v.is<Tensor>() ? v.as<Tensor>() : Tensor::full({1}, v.to_double(), number);
   };
-  return {tensor(pair[0], DType::Float32), tensor(pair[1], DType::Int64)};
+  const py::object zero_point = pair[1];
+  return {tensor(pair[0], DType::Float32),
+          zero_point.is_none() ? Tensor() : tensor(zero_point, DType::Int64)};
 }
 
 }  // namespace pt2q::python

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bindings/caster.h"
+#include "bindings/handle.h"
 #include "bindings/observer_caster.h"
 #include "observers/observer_base.h"
 #include "pt2q/error.h"
@@ -25,6 +26,10 @@ py::handle python_self(const Base* observer) {
   return py::detail::get_object_handle(observer, type);
 }
 
+// What forward() of a Python class returned for x: a tensor of x's shape, else TypeError or
+// ValueError.
+Tensor observed_by_python(const py::object& result, const Tensor& x, const std::string& whose);
+
 // Routes what C++ calls to the methods of a Python subclass.
 template <class Base>
 class PyObserver : public Base {
@@ -35,7 +40,7 @@ class PyObserver : public Base {
   Tensor forward(const Tensor& x) override {
     const py::gil_scoped_acquire gil;
     const py::function method = py::get_override(static_cast<const Base*>(this), "forward");
-    if (method) return value_from_python(method(x)).template as<Tensor>();
+    if (method) return observed_by_python(method(x), x, type_name());
     if constexpr (std::is_abstract_v<Base>) {
       throw NotImplementedError(type_name() + " must define forward(self, x)");
     } else {
@@ -55,6 +60,13 @@ class PyObserver : public Base {
       throw NotImplementedError(type_name() + " must define calculate_qparams(self)");
     }
   }
+  bool convert(GraphModule& model, Node* node) override {
+    const py::gil_scoped_acquire gil;
+    const py::function method = py::get_override(static_cast<const Base*>(this), "convert");
+    if (!method) return Base::convert(model, node);
+    method(py::cast(&model, py::return_value_policy::reference), node_handle(node));
+    return true;
+  }
   void reset_min_max_vals() override { PYBIND11_OVERRIDE(void, Base, reset_min_max_vals, ); }
   std::string extra_repr() const override { PYBIND11_OVERRIDE(std::string, Base, extra_repr, ); }
   std::string type_name() const override {
@@ -69,6 +81,9 @@ class PyObserver : public Base {
   }
 };
 
+// Adds what PyTorch's state_dict()._metadata holds for the observer at `path` and the one inside
+// it.
+void add_state_versions(const std::string& path, const Observer& observer, py::dict* versions);
 // Observer(x): arrays in, arrays out; the same object comes back when nothing was changed.
 py::object call_observer(const py::object& self, const py::object& x);
 // copy.deepcopy of an instance of a built-in class or of a Python class derived from one.

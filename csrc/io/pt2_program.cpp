@@ -58,7 +58,9 @@ Json tensor_argument(const std::string& name) { return {{"as_tensor", {{"name", 
 
 std::string torch_target(const OpDef& op) {
   const std::string space = op.namespace_name();
-  if (space == "aten" || space == "quantized_decomposed") return "torch.ops." + op.name;
+  if (space == "aten" || space == "quantized_decomposed" || space == "torchao") {
+    return "torch.ops." + op.name;
+  }
   if (space == "_operator" || space == "math" || space == "torch") return op.name;
   throw ValueError(cat("operator ", op.name, " exists only in compiled models"),
                    "save the model before compile(); compiled code is specific to a machine");

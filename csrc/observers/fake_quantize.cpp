@@ -46,9 +46,7 @@ std::shared_ptr<Observer> make_observer(const FakeQuantizeArgs& args) {
     Value dtype = args.observer.kwargs.count("dtype") > 0 ? args.observer.kwargs.at("dtype")
                   : kwargs.count("dtype") > 0             ? kwargs.at("dtype")
                                                           : Value(DType::QUInt8);
-    const QuantRange limits = dtype_limits(dtype.as<DType>());
-    if (limits.min > *args.quant_min) throw AssertionError("quant_min out of bound");
-    if (*args.quant_max > limits.max) throw AssertionError("quant_max out of bound");
+    check_fake_quant_bounds(dtype.as<DType>(), *args.quant_min, *args.quant_max);
     kwargs["quant_min"] = Value(*args.quant_min);
     kwargs["quant_max"] = Value(*args.quant_max);
   }
@@ -71,6 +69,41 @@ FakeQuantizeArgs split_args(const ObserverCtr& recipe, std::optional<int64_t> qu
 }
 
 }  // namespace
+
+void check_fake_quant_bounds(DType dtype, int64_t quant_min, int64_t quant_max) {
+  const QuantRange limits = dtype_limits(dtype);
+  if (limits.min > quant_min) throw AssertionError("quant_min out of bound");
+  if (quant_max > limits.max) throw AssertionError("quant_max out of bound");
+}
+
+SplitState split_child_state(const std::map<std::string, Tensor>& state) {
+  const std::string prefix = kChild + ".";
+  SplitState out;
+  for (const auto& [key, value] : state) {
+    if (starts_with(key, prefix)) {
+      out.child[key.substr(prefix.size())] = value;
+    } else {
+      out.own[key] = value;
+    }
+  }
+  return out;
+}
+
+void add_child_buffers(const Observer& child, StatefulObserver::Buffers* out) {
+  const std::string prefix = kChild + ".";
+  if (const auto* stateful = dynamic_cast<const StatefulObserver*>(&child)) {
+    for (const auto& [name, value] : stateful->named_buffers()) {
+      out->emplace_back(prefix + name, value);
+    }
+    return;
+  }
+  for (const auto& [name, value] : child.state_dict()) out->emplace_back(prefix + name, value);
+}
+
+std::string fake_quant_flags_text(const StatefulObserver& fq) {
+  return cat("fake_quant_enabled=", format_tensor(fq.buffer("fake_quant_enabled")),
+             ", observer_enabled=", format_tensor(fq.buffer("observer_enabled")));
+}
 
 FakeQuantizeBase::FakeQuantizeBase(DType flag_dtype) {
   register_buffer("fake_quant_enabled", Tensor::full({1}, 1.0, flag_dtype));
@@ -140,40 +173,20 @@ void FakeQuantize::own_buffers() {
 
 StatefulObserver::Buffers FakeQuantize::named_buffers() const {
   Buffers out = StatefulObserver::named_buffers();
-  const std::string prefix = kChild + ".";
-  if (const auto* child = dynamic_cast<const StatefulObserver*>(activation_post_process_.get())) {
-    for (const auto& [name, value] : child->named_buffers()) out.emplace_back(prefix + name, value);
-  } else {
-    for (const auto& [name, value] : activation_post_process_->state_dict()) {
-      out.emplace_back(prefix + name, value);
-    }
-  }
+  add_child_buffers(*activation_post_process_, &out);
   return out;
 }
 
 void FakeQuantize::load_state_dict(const std::map<std::string, Tensor>& state) {
-  const std::string prefix = kChild + ".";
-  std::map<std::string, Tensor> own;
-  std::map<std::string, Tensor> child;
-  for (const auto& [key, value] : state) {
-    if (starts_with(key, prefix)) {
-      child[key.substr(prefix.size())] = value;
-    } else {
-      own[key] = value;
-    }
-  }
-  StatefulObserver::load_state_dict(own);
-  activation_post_process_->load_state_dict(child);
+  const SplitState parts = split_child_state(state);
+  StatefulObserver::load_state_dict(parts.own);
+  activation_post_process_->load_state_dict(parts.child);
 }
 
 namespace {
 
 std::string optional_text(std::optional<int64_t> v) { return v ? std::to_string(*v) : "None"; }
 
-std::string flags_text(const StatefulObserver& fq) {
-  return cat("fake_quant_enabled=", format_tensor(fq.buffer("fake_quant_enabled")),
-             ", observer_enabled=", format_tensor(fq.buffer("observer_enabled")));
-}
 std::string range_text(const Observer& fq) {
   return cat("quant_min=", optional_text(fq.quant_min()),
              ", quant_max=", optional_text(fq.quant_max()));
@@ -189,8 +202,9 @@ std::string scheme_text(const Observer& fq) {
 }  // namespace
 
 std::string FakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", range_text(*this), ", dtype=pt2q.", dtype_name(dtype()), ", ",
-             scheme_text(*this), ", ch_axis=", ch_axis().value_or(-1), ", ", qparams_text(*this));
+  return cat(fake_quant_flags_text(*this), ", ", range_text(*this), ", dtype=pt2q.",
+             dtype_name(dtype()), ", ", scheme_text(*this), ", ch_axis=", ch_axis().value_or(-1),
+             ", ", qparams_text(*this));
 }
 
 // --- FixedQParamsFakeQuantize
@@ -233,8 +247,8 @@ std::shared_ptr<FixedQParamsFakeQuantize> FixedQParamsFakeQuantize::make(
 }
 
 std::string FixedQParamsFakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.", dtype_name(dtype()),
-             ", ", range_text(*this), ", ", scheme_text(*this));
+  return cat(fake_quant_flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.",
+             dtype_name(dtype()), ", ", range_text(*this), ", ", scheme_text(*this));
 }
 
 // --- FusedMovingAvgObsFakeQuantize
@@ -243,11 +257,8 @@ std::string FixedQParamsFakeQuantize::extra_repr() const {
 FusedMovingAvgObsFakeQuantize::FusedMovingAvgObsFakeQuantize(const FakeQuantizeArgs& args)
     : FakeQuantize(args, DType::Int64) {
   Observer* child = activation_post_process().get();
-  if (const auto* plain = dynamic_cast<MovingAverageMinMaxObserver*>(child)) {
-    averaging_constant_ = plain->averaging_constant();
-  } else if (const auto* rows = dynamic_cast<MovingAveragePerChannelMinMaxObserver*>(child)) {
-    averaging_constant_ = rows->averaging_constant();
-  } else {
+  average_ = dynamic_cast<MovingAverage*>(child);
+  if (average_ == nullptr) {
     throw AssertionError(
         "Fused observer+fake_quant module only works with MovingAverageMinMaxObserver");
   }
@@ -257,6 +268,7 @@ FusedMovingAvgObsFakeQuantize::FusedMovingAvgObsFakeQuantize(const FakeQuantizeA
 void FusedMovingAvgObsFakeQuantize::own_buffers() {
   FakeQuantize::own_buffers();
   ranges_ = dynamic_cast<UniformObserverBase*>(activation_post_process().get());
+  average_ = dynamic_cast<MovingAverage*>(activation_post_process().get());
   batch_ = Tensor();
 }
 
@@ -295,13 +307,15 @@ void FusedMovingAvgObsFakeQuantize::observe(const Tensor& x) {
     throw RuntimeError(cat(type_name(), ": the input has ", channels,
                            " channels, earlier inputs had ", lo.numel()));
   }
+  const double constant = average_->averaging_constant();
+  average_->note_batch(float_data(batch_), float_data(batch_) + channels, channels);
   for (int64_t c = 0; c < channels; ++c) {
     float& a = float_data(lo)[c];
     float& b = float_data(hi)[c];
     const float min = float_data(batch_)[c];
     const float max = float_data(batch_)[channels + c];
-    a = std::isinf(a) ? min : moving_average(a, min, averaging_constant_);
-    b = std::isinf(b) ? max : moving_average(b, max, averaging_constant_);
+    a = std::isinf(a) ? min : moving_average(a, min, constant);
+    b = std::isinf(b) ? max : moving_average(b, max, constant);
   }
 }
 
@@ -321,8 +335,8 @@ void FusedMovingAvgObsFakeQuantize::choose_qparams() {
 }
 
 std::string FusedMovingAvgObsFakeQuantize::extra_repr() const {
-  return cat(flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.", dtype_name(dtype()),
-             ", ", range_text(*this), ", ", scheme_text(*this),
+  return cat(fake_quant_flags_text(*this), ", ", qparams_text(*this), ", dtype=pt2q.",
+             dtype_name(dtype()), ", ", range_text(*this), ", ", scheme_text(*this),
              ", reduce_range=", ranges_->reduce_range() ? "True" : "False");
 }
 

@@ -2,6 +2,7 @@
 // step (SPEC 2.4). Forward only: gradients belong to the training framework.
 #pragma once
 
+#include "observers/minmax.h"
 #include "observers/observer_base.h"
 
 namespace pt2q {
@@ -14,7 +15,7 @@ class FakeQuantizeBase : public StatefulObserver {
 
   void enable_fake_quant(bool enabled = true) { set_flag("fake_quant_enabled", enabled); }
   void disable_fake_quant() { enable_fake_quant(false); }
-  void enable_observer(bool enabled = true) { set_flag("observer_enabled", enabled); }
+  virtual void enable_observer(bool enabled = true) { set_flag("observer_enabled", enabled); }
   void disable_observer() { enable_observer(false); }
   bool fake_quant_enabled() const { return buffer("fake_quant_enabled").item() == 1; }
   bool observer_enabled() const { return buffer("observer_enabled").item() == 1; }
@@ -22,6 +23,21 @@ class FakeQuantizeBase : public StatefulObserver {
  private:
   void set_flag(const std::string& name, bool on);
 };
+
+// Throws AssertionError "quant_min out of bound" or "quant_max out of bound" for ends the dtype
+// does not hold.
+void check_fake_quant_bounds(DType dtype, int64_t quant_min, int64_t quant_max);
+
+// The entries of a fake-quantize module's state dict: its own, and those of its observer, which are
+// under "activation_post_process.".
+struct SplitState {
+  std::map<std::string, Tensor> own;
+  std::map<std::string, Tensor> child;
+};
+SplitState split_child_state(const std::map<std::string, Tensor>& state);
+void add_child_buffers(const Observer& child, StatefulObserver::Buffers* out);
+// "fake_quant_enabled=..., observer_enabled=..."
+std::string fake_quant_flags_text(const StatefulObserver& fake_quantize);
 
 struct FakeQuantizeArgs {
   ObserverCtr observer;
@@ -65,10 +81,11 @@ class FakeQuantize : public FakeQuantizeBase {
     return activation_post_process_;
   }
 
- protected:
   std::vector<std::pair<std::string, const Observer*>> children() const override {
     return {{"activation_post_process", activation_post_process_.get()}};
   }
+
+ protected:
   void load_state_dict(const std::map<std::string, Tensor>& state) override;
   bool resizes_on_load(const std::string& key) const override {
     return key == "scale" || key == "zero_point";
@@ -119,8 +136,8 @@ class FusedMovingAvgObsFakeQuantize : public FakeQuantize {
   void choose_qparams();
 
   UniformObserverBase* ranges_;  // activation_post_process
-  double averaging_constant_;
-  Tensor batch_;  // [2, C] ranges of the present batch, per channel
+  MovingAverage* average_;       // the same object
+  Tensor batch_;                 // [2, C] ranges of the present batch, per channel
 };
 
 }  // namespace pt2q

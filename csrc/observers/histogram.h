@@ -24,7 +24,11 @@ class HistogramObserver : public UniformObserverBase {
   Tensor forward(const Tensor& x) override;
   QParams calculate_qparams() override;
   // Adds counts; where the ranges differ both histograms are spread over the union, as forward does
-  // with a batch of another range.
+  // with a batch of another range. Minimum, maximum and the number of counts are those of all the
+  // data. Bound: a spreading moves a count by at most one bin of the new width, and a merge spreads
+  // a histogram at most once; so with r spreadings (batches that widened the range, and merges) the
+  // cumulative counts at x lie between the numbers of values up to x - (r + 1) bins and up to
+  // x + (r + 1) bins. For exact merges take GridHistogramObserver.
   void merge(const Observer& other) override;
   void reset_min_max_vals() override { Observer::reset_min_max_vals(); }
   void load_state_dict(const std::map<std::string, Tensor>& state) override;

@@ -1,5 +1,6 @@
 #include "observers/minmax.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -96,7 +97,7 @@ std::string MinMaxObserver::extra_repr() const {
 
 MovingAverageMinMaxObserver::MovingAverageMinMaxObserver(double averaging_constant,
                                                          const UniformArgs& args)
-    : MinMaxObserver(args, "MovingAverageMinMaxObserver"), averaging_constant_(averaging_constant) {
+    : MinMaxObserver(args, "MovingAverageMinMaxObserver"), MovingAverage(averaging_constant) {
   if (args.is_dynamic && averaging_constant != 1.0) {
     throw NotImplementedError(
         cat("MovingAverageMinMaxObserver doesn't support dynamic quantization for averaging "
@@ -114,6 +115,7 @@ std::shared_ptr<MovingAverageMinMaxObserver> MovingAverageMinMaxObserver::make(K
 }
 
 void MovingAverageMinMaxObserver::update(float min, float max) {
+  note_batch(&min, &max, 1);
   float* lo = float_data(buffer("min_val"));
   float* hi = float_data(buffer("max_val"));
   if (*lo == kInf && *hi == -kInf) {
@@ -121,8 +123,80 @@ void MovingAverageMinMaxObserver::update(float min, float max) {
     *hi = max;
     return;
   }
-  *lo = moving_average(*lo, min, averaging_constant_);
-  *hi = moving_average(*hi, max, averaging_constant_);
+  *lo = moving_average(*lo, min, averaging_constant());
+  *hi = moving_average(*hi, max, averaging_constant());
+}
+
+void MovingAverageMinMaxObserver::merge(const Observer& other) {
+  check_mergeable(other);
+  const auto& o = dynamic_cast<const MovingAverageMinMaxObserver&>(other);
+  append(o, float_data(o.buffer("min_val")), float_data(o.buffer("max_val")),
+         float_data(buffer("min_val")), float_data(buffer("max_val")), 1);
+}
+
+void MovingAverageMinMaxObserver::reset_min_max_vals() {
+  MinMaxObserver::reset_min_max_vals();
+  forget_history(true);
+}
+
+void MovingAverageMinMaxObserver::load_state_dict(const std::map<std::string, Tensor>& state) {
+  MinMaxObserver::load_state_dict(state);
+  forget_history(*float_data(buffer("min_val")) == kInf);
+}
+
+// --- MovingAverage -------------------------------------------------------------------------------
+
+void MovingAverage::note_batch(const float* min, const float* max, int64_t channels) {
+  if (batches_ < 0) return;
+  if (batches_ == 0) {
+    first_.assign(min, min + channels);
+    first_.insert(first_.end(), max, max + channels);
+  }
+  ++batches_;
+}
+
+void MovingAverage::forget_history(bool fresh) {
+  batches_ = fresh ? 0 : -1;
+  first_.clear();
+}
+
+void MovingAverage::append(const MovingAverage& other, const float* other_min,
+                           const float* other_max, float* min, float* max, int64_t channels) {
+  if (other.averaging_constant_ != averaging_constant_) {
+    throw ValueError(cat("cannot merge moving averages with the constants ",
+                         python_float(averaging_constant_), " and ",
+                         python_float(other.averaging_constant_)));
+  }
+  if (other.batches_ < 0) {
+    throw RuntimeError(
+        "cannot merge a moving average whose number of batches is not known: its statistics come "
+        "from a state dict",
+        "merge the observers that saw the data themselves");
+  }
+  if (other.batches_ == 0) return;
+  const auto n = static_cast<size_t>(channels);
+  if (other.first_.size() != 2 * n) {
+    throw ValueError(cat("cannot merge a moving average over ", other.first_.size() / 2,
+                         " channels into one over ", channels));
+  }
+  if (batches_ == 0) {
+    std::copy(other_min, other_min + channels, min);
+    std::copy(other_max, other_max + channels, max);
+    first_ = other.first_;
+    batches_ = other.batches_;
+    return;
+  }
+  const double weight = std::pow(1.0 - static_cast<double>(static_cast<float>(averaging_constant_)),
+                                 static_cast<double>(other.batches_));
+  for (size_t c = 0; c < n; ++c) {
+    const auto combined = [&](float ours, float theirs, float first) {
+      return static_cast<float>(static_cast<double>(theirs) +
+                                weight * (static_cast<double>(ours) - static_cast<double>(first)));
+    };
+    min[c] = combined(min[c], other_min[c], other.first_[c]);
+    max[c] = combined(max[c], other_max[c], other.first_[n + c]);
+  }
+  if (batches_ > 0) batches_ += other.batches_;
 }
 
 }  // namespace pt2q

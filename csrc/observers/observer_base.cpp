@@ -18,6 +18,8 @@ void Observer::merge(const Observer&) {
                             "calibrate one observer with all batches in order");
 }
 
+bool Observer::convert(GraphModule&, Node*) { return false; }
+
 std::shared_ptr<Observer> Observer::clone() const {
   throw NotImplementedError(cat(type_name(), " cannot be copied"));
 }
@@ -82,6 +84,12 @@ void StatefulObserver::register_buffer(const std::string& name, Tensor tensor) {
     }
   }
   buffers_.emplace_back(name, std::move(tensor));
+}
+
+void StatefulObserver::remove_buffer(const std::string& name) {
+  buffers_.erase(std::remove_if(buffers_.begin(), buffers_.end(),
+                                [&](const auto& entry) { return entry.first == name; }),
+                 buffers_.end());
 }
 
 bool StatefulObserver::has_buffer(const std::string& name) const {

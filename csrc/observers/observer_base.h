@@ -38,12 +38,13 @@ class StatefulObserver : public Observer {
   Tensor& buffer(const std::string& name);  // throws KeyError
   const Tensor& buffer(const std::string& name) const;
 
+  // Sub-modules: the observer of a fake-quantize module.
+  virtual std::vector<std::pair<std::string, const Observer*>> children() const { return {}; }
   // The part between the brackets of repr: "min_val=0.0, max_val=1.0".
   virtual std::string extra_repr() const { return ""; }
 
  protected:
-  // Sub-modules shown by repr.
-  virtual std::vector<std::pair<std::string, const Observer*>> children() const { return {}; }
+  void remove_buffer(const std::string& name);
   // Whether a loaded tensor of another shape replaces the buffer's.
   virtual bool resizes_on_load(const std::string&) const { return false; }
   // Reads a key an older PyTorch wrote under another name; returns the present name.
@@ -151,6 +152,7 @@ class KwReader {
   std::optional<int64_t> optional_integer(const std::string& name);
   bool boolean(const std::string& name, bool fallback);
   std::string string(const std::string& name, const std::string& fallback);
+  Value value(const std::string& name) { return take(name); }  // None when absent
   // The arguments every uniform observer takes; qscheme defaults to `scheme`.
   UniformArgs uniform(QScheme scheme = QScheme::PerTensorAffine);
   // Arguments not read yet, which then count as read.

@@ -61,6 +61,10 @@ Tensor PerChannelMinMaxObserver::forward(const Tensor& x) {
   if (x.numel() == 0) return x;
   channel_ranges(x, *ch_axis(), &batch_);
   const int64_t channels = batch_.size(1);
+  const int64_t known = buffer("min_val").numel();
+  if (known == 0 || known == channels) {
+    note(float_data(batch_), float_data(batch_) + channels, channels);
+  }
   update(float_data(batch_), float_data(batch_) + channels, channels);
   return x;
 }
@@ -129,7 +133,7 @@ std::string PerChannelMinMaxObserver::present_key(const std::string& key) const 
 MovingAveragePerChannelMinMaxObserver::MovingAveragePerChannelMinMaxObserver(
     double averaging_constant, int64_t ch_axis, const UniformArgs& args)
     : PerChannelMinMaxObserver(ch_axis, args, "MovingAveragePerChannelMinMaxObserver"),
-      averaging_constant_(averaging_constant) {}
+      MovingAverage(averaging_constant) {}
 
 std::shared_ptr<MovingAveragePerChannelMinMaxObserver> MovingAveragePerChannelMinMaxObserver::make(
     KwReader args) {
@@ -141,10 +145,37 @@ std::shared_ptr<MovingAveragePerChannelMinMaxObserver> MovingAveragePerChannelMi
 }
 
 float MovingAveragePerChannelMinMaxObserver::next_min(float running, float current) const {
-  return moving_average(running, current, averaging_constant_);
+  return moving_average(running, current, averaging_constant());
 }
 float MovingAveragePerChannelMinMaxObserver::next_max(float running, float current) const {
-  return moving_average(running, current, averaging_constant_);
+  return moving_average(running, current, averaging_constant());
+}
+
+void MovingAveragePerChannelMinMaxObserver::merge(const Observer& other) {
+  check_mergeable(other);
+  const auto& o = dynamic_cast<const MovingAveragePerChannelMinMaxObserver&>(other);
+  const Tensor& lo = o.buffer("min_val");
+  if (lo.numel() == 0) return;
+  for (const char* name : {"min_val", "max_val"}) {
+    if (buffer(name).numel() == 0) register_buffer(name, Tensor::empty(lo.sizes()));
+  }
+  if (buffer("min_val").numel() != lo.numel()) {
+    throw ValueError(cat("cannot merge ranges of ", lo.numel(), " channels into ranges of ",
+                         buffer("min_val").numel()));
+  }
+  append(o, float_data(lo), float_data(o.buffer("max_val")), float_data(buffer("min_val")),
+         float_data(buffer("max_val")), lo.numel());
+}
+
+void MovingAveragePerChannelMinMaxObserver::reset_min_max_vals() {
+  PerChannelMinMaxObserver::reset_min_max_vals();
+  forget_history(true);
+}
+
+void MovingAveragePerChannelMinMaxObserver::load_state_dict(
+    const std::map<std::string, Tensor>& state) {
+  PerChannelMinMaxObserver::load_state_dict(state);
+  forget_history(buffer("min_val").numel() == 0);
 }
 
 }  // namespace pt2q

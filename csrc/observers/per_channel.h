@@ -2,6 +2,7 @@
 // dimension (SPEC 2.2).
 #pragma once
 
+#include "observers/minmax.h"
 #include "observers/observer_base.h"
 
 namespace pt2q {
@@ -26,6 +27,8 @@ class PerChannelMinMaxObserver : public UniformObserverBase {
 
  protected:
   PerChannelMinMaxObserver(int64_t ch_axis, const UniformArgs& args, const char* class_name);
+  // Sees the ranges of every batch.
+  virtual void note(const float*, const float*, int64_t) {}
   // New running values from the old ones and those of one batch.
   virtual float next_min(float running, float current) const;
   virtual float next_max(float running, float current) const;
@@ -38,7 +41,8 @@ class PerChannelMinMaxObserver : public UniformObserverBase {
   Tensor batch_;  // [2, C]: the ranges of the present batch, kept to avoid allocations
 };
 
-class MovingAveragePerChannelMinMaxObserver : public PerChannelMinMaxObserver {
+class MovingAveragePerChannelMinMaxObserver : public PerChannelMinMaxObserver,
+                                              public MovingAverage {
  public:
   MovingAveragePerChannelMinMaxObserver(double averaging_constant, int64_t ch_axis,
                                         const UniformArgs& args);
@@ -46,17 +50,16 @@ class MovingAveragePerChannelMinMaxObserver : public PerChannelMinMaxObserver {
 
   std::string type_name() const override { return "MovingAveragePerChannelMinMaxObserver"; }
   std::shared_ptr<Observer> clone() const override { return clone_of(*this); }
-  void merge(const Observer& other) override { Observer::merge(other); }
-
-  double averaging_constant() const { return averaging_constant_; }
-  void set_averaging_constant(double v) { averaging_constant_ = v; }
+  void merge(const Observer& other) override;
+  void reset_min_max_vals() override;
+  void load_state_dict(const std::map<std::string, Tensor>& state) override;
 
  protected:
+  void note(const float* mins, const float* maxs, int64_t channels) override {
+    note_batch(mins, maxs, channels);
+  }
   float next_min(float running, float current) const override;
   float next_max(float running, float current) const override;
-
- private:
-  double averaging_constant_;
 };
 
 // Ranges of the channels of x along `axis`, written to the two rows of `out` [2, C], which is

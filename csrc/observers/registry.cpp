@@ -3,9 +3,12 @@
 #include <map>
 
 #include "base/strings.h"
+#include "observers/affine_observer.h"
 #include "observers/fake_quantize.h"
 #include "observers/fixed.h"
+#include "observers/grid_histogram.h"
 #include "observers/histogram.h"
+#include "observers/learnable_fake_quantize.h"
 #include "observers/minmax.h"
 #include "observers/per_channel.h"
 #include "observers/placeholder.h"
@@ -37,6 +40,13 @@ const std::map<std::string, Create>& classes() {
       {"MovingAveragePerChannelMinMaxObserver",
        from_kwargs<MovingAveragePerChannelMinMaxObserver>()},
       {"HistogramObserver", from_kwargs<HistogramObserver>()},
+      {"GridHistogramObserver", from_kwargs<GridHistogramObserver>()},
+      {"AffineQuantizedMinMaxObserver", from_kwargs<AffineQuantizedMinMaxObserver>()},
+      {"AffineQuantizedMovingAverageMinMaxObserver",
+       from_kwargs<AffineQuantizedMovingAverageMinMaxObserver>()},
+      {"AffineQuantizedPlaceholderObserver", from_kwargs<AffineQuantizedPlaceholderObserver>()},
+      {"AffineFakeQuantize", from_recipe<AffineFakeQuantize>()},
+      {"LearnableFakeQuantize", from_recipe<LearnableFakeQuantize>()},
       {"FixedQParamsObserver", from_kwargs<FixedQParamsObserver>()},
       {"PlaceholderObserver", from_kwargs<PlaceholderObserver>()},
       {"NoopObserver", from_kwargs<NoopObserver>()},

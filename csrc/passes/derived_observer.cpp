@@ -13,6 +13,13 @@ DerivedObserver::DerivedObserver(const DerivedQuantizationSpec& spec,
   }
 }
 
+void DerivedObserver::merge(const Observer& other) {
+  const auto* o = dynamic_cast<const DerivedObserver*>(&other);
+  if (o == nullptr || o->sources_.size() != sources_.size()) {
+    throw ValueError(cat("cannot merge ", other.repr(), " into ", repr()));
+  }
+}
+
 std::string DerivedObserver::repr() const {
   std::vector<std::string> parts;
   for (const auto& source : sources_) parts.push_back(source ? source->repr() : "None");

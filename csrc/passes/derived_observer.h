@@ -29,6 +29,8 @@ class DerivedObserver : public Observer {
   std::optional<int64_t> ch_axis() const override { return spec_.ch_axis; }
   bool is_dynamic() const override { return spec_.is_dynamic; }
   double eps() const override { return 1.1920928955078125e-07; }
+  // Its sources are observers of the model that merge on their own.
+  void merge(const Observer& other) override;
   QParams calculate_qparams() override { return spec_.derive_qparams_fn(sources_); }
   const std::vector<std::shared_ptr<Observer>>& sources() const { return sources_; }
 

@@ -55,6 +55,10 @@ void port(Node* to, const Node* from) {
   to->meta.nn_module_stack = from->meta.nn_module_stack;
   const auto tag = from->meta.custom.find("quantization_tag");
   if (tag != from->meta.custom.end()) to->meta.custom["quantization_tag"] = tag->second;
+  const auto set_by_user = from->meta.extras.find("quantization_tag");  // in Python: node.meta[...]
+  if (set_by_user != from->meta.extras.end()) {
+    to->meta.extras["quantization_tag"] = set_by_user->second;
+  }
 }
 
 // The dequantize among the inputs of `user` that stands for `producer`; null when there is none.

@@ -128,10 +128,13 @@ class Folder {
     std::vector<float> scale(channels);
     std::vector<float> shift(channels);
     const auto eps = static_cast<float>(bn.eps);
+    const bool linear = root->op().base_name() == "linear";
     for (size_t c = 0; c < channels; ++c) {
       const float r = 1.0F / std::sqrt(var[c] + eps);
       scale[c] = gamma[c] * r;
-      shift[c] = (b[c] - mean[c]) * r * gamma[c] + beta[c];
+      // PyTorch multiplies in another order for linears.
+      shift[c] = linear ? (b[c] - mean[c]) * scale[c] + beta[c]
+                        : (b[c] - mean[c]) * r * gamma[c] + beta[c];
     }
     const DType bias_type = bias != nullptr ? module_.attr_of(*bias).dtype() : weight.dtype();
     return {scaled_weight(root, weight, scale),

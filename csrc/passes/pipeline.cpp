@@ -32,8 +32,9 @@ std::vector<Pass> prepare_passes(Quantizer& quantizer, bool is_qat) {
 
 // convert: observers become quantize/dequantize pairs first; every annotated user gets its own
 // dequantize before metadata is handed on, because that goes by user; constants are folded when all
-// quantize operators stand; annotations are retired last, because the passes before read them.
-std::vector<Pass> convert_passes(bool fold) {
+// quantize operators stand; the reference representation replaces quantize operators, so it follows
+// folding; annotations are retired last, because the passes before read them.
+std::vector<Pass> convert_passes(bool fold, bool reference_representation) {
   std::vector<Pass> passes = {
       {"replace_observers", "Observers become quantize and dequantize operators.",
        replace_observers},
@@ -43,6 +44,7 @@ std::vector<Pass> convert_passes(bool fold) {
   if (fold) {
     passes.push_back({"fold_quantize", "Weights are stored as integers.", fold_quantize});
   }
+  if (reference_representation) passes.push_back(reference_representation_pass());
   passes.push_back(
       {"retire_annotations", "Annotations that were carried out are emptied.", retire_annotations});
   return passes;

@@ -1,5 +1,8 @@
 #include "pt2q/pt2e.h"
 
+#include <map>
+
+#include "base/strings.h"
 #include "passes/pt2e_passes.h"
 #include "pt2q/error.h"
 
@@ -49,13 +52,35 @@ void convert_pt2e(GraphModule& model, bool use_reference_representation, bool fo
     throw AssertionError("incoming model must be produced by prepare_pt2e",
                          "call prepare_pt2e(model, quantizer) first");
   }
-  if (use_reference_representation) {
-    throw NotImplementedError("use_reference_representation=True is not supported",
-                              "use the default quantize/dequantize representation");
-  }
-  run_passes(model, convert_passes(fold_quantize));
+  run_passes(model, convert_passes(fold_quantize, use_reference_representation));
   model.delete_unused();
   model.prepared = false;
+}
+
+void merge_observers(GraphModule& model, const GraphModule& other) {
+  std::map<const Observer*, const Observer*> merged;
+  for (const auto& [name, module] : model.modules()) {
+    auto* ours = dynamic_cast<Observer*>(module.get());
+    if (ours == nullptr) continue;
+    const auto it = other.modules().find(name);
+    const auto* theirs =
+        it == other.modules().end() ? nullptr : dynamic_cast<const Observer*>(it->second.get());
+    if (theirs == nullptr) {
+      throw ValueError(cat("the other model has no observer '", name, "'"),
+                       "merge copies of one prepared model");
+    }
+    if (theirs == ours) {
+      throw ValueError(cat("both models use the same observer '", name, "'"),
+                       "calibrate deep copies of the prepared model");
+    }
+    const auto [known, added] = merged.emplace(ours, theirs);
+    if (added) {
+      ours->merge(*theirs);
+    } else if (known->second != theirs) {
+      throw ValueError(cat("observer '", name, "' is shared in one model but not in the other"));
+    }
+  }
+  if (merged.empty()) throw ValueError("the model has no observers", "call prepare_pt2e first");
 }
 
 void move_exported_model_to_eval(GraphModule& model) { set_training(model, false); }

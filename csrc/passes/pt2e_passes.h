@@ -26,6 +26,8 @@ bool duplicate_dq(GraphModule& module);
 bool port_metadata(GraphModule& module);
 // Evaluates quantize operators of constants: weights become integers (SPEC 5.6).
 bool fold_quantize(GraphModule& module);
+// int8 operators between quantize and dequantize become integer arithmetic (SPEC 5.8).
+Pass reference_representation_pass();
 // What was annotated has been carried out; the nodes stay marked.
 bool retire_annotations(GraphModule& module);
 
@@ -34,6 +36,6 @@ bool retire_annotations(GraphModule& module);
 bool fuse_sums(GraphModule& module);
 
 std::vector<Pass> prepare_passes(Quantizer& quantizer, bool is_qat);
-std::vector<Pass> convert_passes(bool fold_quantize);
+std::vector<Pass> convert_passes(bool fold_quantize, bool reference_representation = false);
 
 }  // namespace pt2q

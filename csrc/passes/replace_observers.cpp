@@ -46,7 +46,11 @@ class Replacer {
       const auto observer = std::dynamic_pointer_cast<Observer>(module_.module(node->target()));
       if (!observer) continue;
       observe_constant(node, *observer);
-      replace(node, *observer);
+      if (observer->convert(module_, node)) {
+        check_gone(*node, *observer);
+      } else {
+        replace(node, *observer);
+      }
       changed = true;
     }
     graph_.eliminate_dead_code();
@@ -61,6 +65,38 @@ class Replacer {
       return;
     observer.forward(constants_.value(input).as<Tensor>());
     constants_.release();
+  }
+
+  static void check_gone(const Node& node, const Observer& observer) {
+    if (node.erased()) return;
+    throw RuntimeError(cat(observer.type_name(), ".convert() left its node in the graph"),
+                       "replace the uses of the observer's node and erase it")
+        .at_node(node.name());
+  }
+
+  // Observers written by users may return anything.
+  static QParams checked_qparams(Observer& observer, const Node& input, int64_t channels) {
+    const QParams q = observer.calculate_qparams();
+    const auto refuse = [&](const std::string& what) {
+      throw ValueError(cat(observer.type_name(), ".calculate_qparams: ", what),
+                       channels == 1 ? "return one scale and one zero point"
+                                     : "return one scale and one zero point per channel")
+          .at_node(input.name());
+    };
+    if (!q.scale.defined() || !q.zero_point.defined()) refuse("scale or zero point is missing");
+    for (const auto& [name, t] :
+         {std::pair("scale", q.scale), std::pair("zero point", q.zero_point)}) {
+      if (t.numel() != 1 && t.numel() != channels) {
+        refuse(cat(name, " has the shape [", list_to_string(t.sizes()), "], which does not fit ",
+                   channels, channels == 1 ? " value" : " channels"));
+      }
+    }
+    const Tensor scale = q.scale.to(DType::Float64).contiguous();
+    for (int64_t i = 0; i < scale.numel(); ++i) {
+      const double s = scale.data<double>()[i];
+      if (!std::isfinite(s) || s <= 0.0) refuse(cat("the scale ", s, " is not a positive number"));
+    }
+    return q;
   }
 
   void replace(Node* node, Observer& observer) {
@@ -105,7 +141,7 @@ class Replacer {
   }
 
   Node* per_tensor_pair(Node* input, Observer& observer, DType dtype) {
-    const QParams qparams = observer.calculate_qparams();
+    const QParams qparams = checked_qparams(observer, *input, 1);
     const QuantRange range = range_of(observer, dtype);
     std::vector<Value> args = {input,
                                Value(qparams.scale.to(DType::Float64).item()),
@@ -118,8 +154,17 @@ class Replacer {
     return dequantize("quantized_decomposed.dequantize_per_tensor.default", input, args);
   }
 
+  // Length of the channel axis; 1 when the tensor is not described.
+  static int64_t channels_of(const Observer& observer, const Node& input) {
+    if (!input.meta.val.is<TensorMeta>()) return 1;
+    const SymShape& sizes = input.meta.val.as<TensorMeta>().sizes;
+    const int64_t axis =
+        wrap_dim(observer.ch_axis().value_or(0), static_cast<int64_t>(sizes.size()));
+    return sizes[static_cast<size_t>(axis)].hint();
+  }
+
   Node* per_channel_pair(Node* input, Observer& observer, DType dtype) {
-    const QParams qparams = observer.calculate_qparams();
+    const QParams qparams = checked_qparams(observer, *input, channels_of(observer, *input));
     const QuantRange range = range_of(observer, dtype);
     const std::string prefix = buffer_prefix(input);
     Node* scale = buffer(prefix + "_scale_", qparams.scale);

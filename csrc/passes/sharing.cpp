@@ -1,5 +1,6 @@
 #include "passes/sharing.h"
 
+#include <algorithm>
 #include <numeric>
 #include <optional>
 
@@ -162,6 +163,50 @@ ValueError circular_specs(const EdgeOrNode& at) {
                     "one of them must say how to quantize");
 }
 
+namespace {
+
+// Annotations are written by users: a node they name must be one of this graph.
+void check_node(const Graph& graph, const Node* named, const Node* annotated) {
+  if (named != nullptr && &named->graph() == &graph && !named->erased()) return;
+  const std::string name = named == nullptr ? "None" : named->name();
+  const bool gone = named != nullptr && &named->graph() == &graph;
+  throw ValueError(
+      cat("the quantization annotation of '", annotated->name(), "' names '", name,
+          gone ? "', which was erased from the graph" : "', which is a node of another graph"),
+      "annotate with nodes of the model that annotate() receives")
+      .at_node(annotated->name());
+}
+
+void check_references(const Graph& graph, const SpecPtr& spec, const Node* annotated) {
+  const auto check = [&](const EdgeOrNode& e) {
+    check_node(graph, e.producer, annotated);
+    if (e.is_edge()) check_node(graph, e.consumer, annotated);
+  };
+  if (const auto* shared = as_shared(spec)) check(shared->edge_or_node);
+  if (const auto* derived = dynamic_cast<const DerivedQuantizationSpec*>(spec.get())) {
+    for (const EdgeOrNode& e : derived->derived_from) check(e);
+  }
+}
+
+void check_annotation(const Graph& graph, const Node* node) {
+  const QuantizationAnnotation& annotation = *node->meta.quantization_annotation;
+  const std::vector<Node*> inputs = node->input_nodes();
+  for (const auto& [input, spec] : annotation.input_qspec_map) {
+    check_node(graph, input, node);
+    if (std::find(inputs.begin(), inputs.end(), input) == inputs.end()) {
+      throw ValueError(cat("the quantization annotation of '", node->name(),
+                           "' has an input_qspec_map entry for '", input->name(), "', but '",
+                           input->name(), "' is not an input of '", node->name(), "'"),
+                       "input_qspec_map takes the nodes in node.args")
+          .at_node(node->name());
+    }
+    check_references(graph, spec, node);
+  }
+  check_references(graph, annotation.output_qspec, node);
+}
+
+}  // namespace
+
 SpecTable collect_specs(const Graph& graph) {
   SpecTable table;
   const auto add = [&table](const EdgeOrNode& key, const SpecPtr& spec) {
@@ -175,6 +220,7 @@ SpecTable collect_specs(const Graph& graph) {
   for (Node* n = graph.first(); n != nullptr; n = n->next()) {
     const auto& annotation = n->meta.quantization_annotation;
     if (!annotation) continue;
+    check_annotation(graph, n);
     for (const auto& [input, spec] : annotation->input_qspec_map) add({input, n}, spec);
     if (annotation->output_qspec) add(n, annotation->output_qspec);
   }

@@ -116,9 +116,15 @@ bool Tensor::is_contiguous(MemoryFormat format) const {
   if (numel() == 0) return true;
   const bool last = format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d;
   if (last && t.sizes.size() != (format == MemoryFormat::ChannelsLast ? 4U : 5U)) return false;
-  const Shape expected = last ? channels_last_strides(t.sizes) : contiguous_strides(t.sizes);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (t.sizes[i] != 1 && t.strides[i] != expected[i]) return false;
+  // From the innermost dimension outwards, without the vector of strides: this is asked all the
+  // time.
+  const size_t rank = t.sizes.size();
+  int64_t expected = 1;
+  for (size_t k = 0; k < rank; ++k) {
+    size_t i = rank - 1 - k;
+    if (last) i = k == 0 ? 1 : (k == rank - 1 ? 0 : rank - k);
+    if (t.sizes[i] != 1 && t.strides[i] != expected) return false;
+    expected *= t.sizes[i];
   }
   return true;
 }

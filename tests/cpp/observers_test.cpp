@@ -118,8 +118,9 @@ TEST(Observers, RefuseMergesThatMeanNothing) {
   EXPECT_THROW(plain->merge(*make("HistogramObserver", {})), ValueError);
   EXPECT_THROW(make("HistogramObserver", {{"bins", 8}})->merge(*make("HistogramObserver", {})),
                ValueError);
-  const auto average = make("MovingAverageMinMaxObserver", {});
-  EXPECT_THROW(average->merge(*average), NotImplementedError);
+  EXPECT_THROW(
+      make("GridHistogramObserver", {{"bins", 8}})->merge(*make("GridHistogramObserver", {})),
+      ValueError);
 }
 
 template <typename Fn>
@@ -267,9 +268,17 @@ TEST(FakeQuantize, SwitchesTurnObservingAndQuantizingOff) {
 TEST(Observers, CopiesHaveTheirOwnStatistics) {
   for (const std::string& name : observer_class_names()) {
     SCOPED_TRACE(name);
-    const KwArgs fixed = {{"scale", 0.5}, {"zero_point", 3}};
-    const bool needs_qparams = name.find("FixedQParams") != std::string::npos;
-    const auto original = observer_class(name)(needs_qparams ? fixed : KwArgs());
+    KwArgs args;
+    if (name.find("FixedQParams") != std::string::npos) {
+      args = {{"scale", 0.5}, {"zero_point", 3}};
+    } else if (name.find("Affine") == 0) {
+      args = {{"mapping_type", "SYMMETRIC"},
+              {"target_dtype", DType::Int8},
+              {"granularity", Value::List{"PerAxis", 0}}};
+    } else if (name == "LearnableFakeQuantize") {
+      args = {{"observer", "MinMaxObserver"}};
+    }
+    const auto original = observer_class(name)(args);
     const Tensor x = Tensor::from_vector<float>({-1, 2, 3, 4}, {2, 2});
     original->forward(x);
     const auto copy = original->clone();

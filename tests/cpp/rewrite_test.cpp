@@ -44,7 +44,7 @@ void add_prepare(const std::string& name, const ConfigPtr& config, std::vector<P
 
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = [] {
-    std::vector<Pass> out = convert_passes(true);
+    std::vector<Pass> out = convert_passes(true, true);
     for (Pass& pass : lowering_passes()) out.push_back(std::move(pass));
     add_prepare<X86InductorQuantizer>("prepare x86", get_default_x86_inductor_quantization_config(),
                                       &out);

@@ -181,3 +181,65 @@ def test_errors_have_pytorchs_type_and_text(call) -> None:
     with pytest.raises(type(theirs.value)) as ours:
         _core.call(f"quantized_decomposed.{call[0]}", *[to_pt2q(a) for a in call[1:]])
     assert plain(ours.value) == plain(theirs.value)
+
+
+FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2]
+
+
+@settings(max_examples=150, deadline=None)
+@given(tensors(), st.floats(2.0**-8, 8.0), st.integers(-8, 8), st.sampled_from(FLOAT8), st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
+def test_float8(x, scale, zp, dtype, source) -> None:
+    """Bounds of float8 are those of torch.finfo as integers."""
+    limit = int(torch.finfo(dtype).max)
+    args = (scale, zp, -limit, limit, dtype)
+    got, want = both("quantize_per_tensor.default", x.to(source), *args)
+    assert_same(got, want)
+    for out in (None, torch.float16, torch.bfloat16):
+        assert_same(*both("dequantize_per_tensor.default", want, *args, out_dtype=out))
+    scales, zps = torch.full((x.shape[-1],), scale), torch.zeros(x.shape[-1], dtype=torch.int64)
+    channel = (scales, zps, x.dim() - 1, -limit, limit, dtype)
+    assert_same(*both("quantize_per_channel.default", x, *channel))
+
+
+@settings(max_examples=150, deadline=None)
+@given(tensors(), SCALES, st.integers(-300, 300), ranges(), st.sampled_from([torch.float32, torch.float64]), st.sampled_from([torch.int64, torch.int32]))
+def test_tensor_overloads(x, scale, zp, dtype_range, scale_dtype, zp_dtype) -> None:
+    dtype, lo, hi = dtype_range
+    s, z = torch.tensor([scale], dtype=scale_dtype), torch.tensor([zp], dtype=zp_dtype)
+    if float(s) == 0.0:
+        return  # underflowed to zero: PyTorch divides by it, here it is an error
+    for name, bounds in (("tensor", (lo, hi)), ("tensor2", (torch.tensor(lo), torch.tensor(hi)))):
+        got, want = both(f"quantize_per_tensor.{name}", x, s, z, *bounds, dtype)
+        assert_same(got, want)
+        for out in (None, torch.bfloat16):
+            assert_same(*both(f"dequantize_per_tensor.{name}", want, s, z, *bounds, dtype, out_dtype=out))
+
+
+@settings(max_examples=100, deadline=None)
+@given(tensors(), ranges(), st.sampled_from([torch.float16, torch.bfloat16]), st.integers(0, 2**31))
+def test_half_inputs_per_channel(x, dtype_range, source, seed) -> None:
+    dtype, lo, hi = dtype_range
+    g = torch.Generator().manual_seed(seed)
+    n = x.shape[0]
+    scales, zps = torch.rand(n, generator=g) + 0.01, torch.randint(0, 9, (n,), generator=g)
+    got, want = both("quantize_per_channel.default", x.to(source), scales, zps, 0, lo, hi, dtype)
+    assert_same(got, want)
+    if dtype != torch.uint16:
+        assert_same(*both("dequantize_per_channel.default", want, scales, zps, 0, lo, hi, dtype, out_dtype=source))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 600), ranges(), st.integers(0, 2**31), st.booleans())
+def test_vectors_of_every_length(n, dtype_range, seed, transposed) -> None:
+    """Long rows reach the vector kernels, with every remainder; the elements are ties and specials."""
+    dtype, lo, hi = dtype_range
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randint(-700, 700, (2, n), generator=g) / 2
+    specials = torch.tensor([math.nan, math.inf, -math.inf, 1e-45, -1e-39, 3e38, -0.0])
+    at = torch.randint(0, n, (7,), generator=g)
+    x[0, at] = specials
+    x = x.t() if transposed else x
+    for scale in (1.0, 0.1, 3.7e-3):
+        got, want = both("quantize_per_tensor.default", x, scale, 5, lo, hi, dtype)
+        assert_same(got, want)
+        assert_same(*both("dequantize_per_tensor.default", want, scale, 5, lo, hi, dtype))

@@ -17,8 +17,9 @@ namespace pt2q {
 
 struct QParams {
   Tensor scale;  // float32, shape [1] or [channels]
-  Tensor
-      zero_point;  // same shape; int32 for affine, int64 for symmetric, float32 for float-qparams
+  // Same shape; int32 for affine, int64 for symmetric, float32 for float-qparams. Undefined for the
+  // affine (per-block) observers' domain without zero points.
+  Tensor zero_point;
 };
 
 // Named constructor arguments as with_args stores them: dtype, quant_min, quant_max, qscheme (as
@@ -38,9 +39,13 @@ class Observer : public Module {
   // Throws RuntimeError for observers that have none (placeholder, no-op).
   virtual QParams calculate_qparams() = 0;
   // Adds the statistics of another observer of the same class and settings, as if this one had also
-  // seen the other's data. Throws NotImplementedError where that has no meaning (moving averages
-  // depend on the order of batches) and ValueError for different classes or settings.
+  // seen the other's data, after its own. Throws ValueError for different classes or settings, and
+  // NotImplementedError for classes without statistics to add. Exact for minima and maxima and for
+  // GridHistogramObserver; see HistogramObserver and MovingAverage for their bounds.
   virtual void merge(const Observer& other);
+  // Replaces the node of `model` that calls this observer by what stands for it after convert_pt2e;
+  // false: convert_pt2e writes quantize and dequantize operators from the members above.
+  virtual bool convert(GraphModule& model, Node* observer_node);
   // A copy with statistics of its own; throws NotImplementedError for classes without one.
   virtual std::shared_ptr<Observer> clone() const;
   // Forgets what was observed; throws NotImplementedError for observers without a range.

@@ -13,9 +13,16 @@ namespace pt2q {
 void prepare_pt2e(GraphModule& model, Quantizer& quantizer);
 
 // Replaces observers by quantize/dequantize operators and folds weights to integers; changes
-// `model` in place (SPEC section 5). Throws AssertionError for a model that was not prepared.
+// `model` in place (SPEC section 5). With use_reference_representation, int8 operators become
+// integer arithmetic in ATen operators. Throws AssertionError for a model that was not prepared.
 void convert_pt2e(GraphModule& model, bool use_reference_representation = false,
                   bool fold_quantize = true);
+
+// Adds the statistics of `other`, a copy of the prepared `model` that was calibrated on other data,
+// as if `model` had seen that data after its own: calibration split over workers. Observers go by
+// name; an instance that stands at several places is merged once. Throws ValueError when the two
+// models have different observers, and what Observer::merge throws.
+void merge_observers(GraphModule& model, const GraphModule& other);
 
 // Switches dropout and batch norm of a captured model; every other argument is kept. Idempotent.
 void move_exported_model_to_eval(GraphModule& model);

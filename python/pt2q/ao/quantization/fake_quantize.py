@@ -6,15 +6,22 @@ from typing import Any
 
 from pt2q import _core
 from pt2q._core import (
+    AffineFakeQuantize,
     FakeQuantize,
     FakeQuantizeBase,
     FixedQParamsFakeQuantize,
     FusedMovingAvgObsFakeQuantize,
+    LearnableFakeQuantize,
 )
 from pt2q.ao.quantization.observer import (
+    AffineQuantizedMinMaxObserver,
     HistogramObserver,
+    MappingType,
     MovingAverageMinMaxObserver,
     MovingAveragePerChannelMinMaxObserver,
+    PerAxis,
+    PerGroup,
+    PerTensor,
     default_fixed_qparams_range_0to1_observer,
     default_fixed_qparams_range_neg1to1_observer,
 )
@@ -24,6 +31,13 @@ __all__ = [
     "FakeQuantize",
     "FixedQParamsFakeQuantize",
     "FusedMovingAvgObsFakeQuantize",
+    "AffineFakeQuantize",
+    "LearnableFakeQuantize",
+    "disable_range_learning",
+    "enable_range_learning",
+    "default_affine_fake_quant",
+    "default_groupwise_fake_quant",
+    "default_affine_per_axis_fake_quant",
     "disable_fake_quant",
     "disable_observer",
     "enable_fake_quant",
@@ -144,6 +158,36 @@ fused_per_channel_wt_fake_quant_range_neg_127_to_127 = FusedMovingAvgObsFakeQuan
     qscheme=_core.per_channel_symmetric,
     eps=2**-12,
 )
+default_affine_fake_quant = AffineFakeQuantize.with_args(
+    observer=AffineQuantizedMinMaxObserver,
+    mapping_type=MappingType.ASYMMETRIC,
+    target_dtype=_core.uint8,
+    granularity=PerTensor(),
+)
+default_groupwise_fake_quant = AffineFakeQuantize.with_args(
+    observer=AffineQuantizedMinMaxObserver,
+    mapping_type=MappingType.SYMMETRIC,
+    target_dtype=_core.int8,
+    granularity=PerGroup(128),
+)
+default_affine_per_axis_fake_quant = AffineFakeQuantize.with_args(
+    observer=AffineQuantizedMinMaxObserver,
+    mapping_type=MappingType.SYMMETRIC,
+    target_dtype=_core.int8,
+    granularity=PerAxis(0),
+)
+
+
+def enable_range_learning(mod: Any) -> None:
+    """Lets scale and zero point be learned in ``mod`` if it is a LearnableFakeQuantize."""
+    if isinstance(mod, LearnableFakeQuantize):
+        mod.enable_range_learning()
+
+
+def disable_range_learning(mod: Any) -> None:
+    """Stops learning in ``mod`` if it is a LearnableFakeQuantize."""
+    if isinstance(mod, LearnableFakeQuantize):
+        mod.disable_range_learning()
 
 
 def disable_fake_quant(mod: Any) -> None:

@@ -11,7 +11,12 @@ from typing import Any
 
 from pt2q import _core
 from pt2q._core import (
+    AffineQuantizedMinMaxObserver,
+    AffineQuantizedMovingAverageMinMaxObserver,
+    AffineQuantizedObserverBase,
+    AffineQuantizedPlaceholderObserver,
     FixedQParamsObserver,
+    GridHistogramObserver,
     HistogramObserver,
     MinMaxObserver,
     MovingAverageMinMaxObserver,
@@ -23,6 +28,18 @@ from pt2q._core import (
     RecordingObserver,
     ReuseInputObserver,
     UniformQuantizationObserverBase,
+    get_block_size,
+)
+from pt2q.ao.quantization._affine_types import (
+    Granularity,
+    MappingType,
+    PerAxis,
+    PerBlock,
+    PerGroup,
+    PerRow,
+    PerTensor,
+    PerToken,
+    ZeroPointDomain,
 )
 from pt2q.ao.quantization._partial import _PartialWrapper as _PartialWrapper
 from pt2q.ao.quantization._partial import with_args, with_callable_args
@@ -46,21 +63,36 @@ __all__ = [
     "load_observer_state_dict",
     "per_channel_weight_observer_range_neg_127_to_127",
     "weight_observer_range_neg_127_to_127",
+    "AffineQuantizedMinMaxObserver",
+    "AffineQuantizedMovingAverageMinMaxObserver",
+    "AffineQuantizedObserverBase",
+    "AffineQuantizedPlaceholderObserver",
     "FixedQParamsObserver",
+    "Granularity",
+    "GridHistogramObserver",
     "HistogramObserver",
+    "MappingType",
     "MinMaxObserver",
     "MovingAverageMinMaxObserver",
     "MovingAveragePerChannelMinMaxObserver",
     "NoopObserver",
     "ObserverBase",
+    "PerAxis",
+    "PerBlock",
     "PerChannelMinMaxObserver",
+    "PerGroup",
+    "PerRow",
+    "PerTensor",
+    "PerToken",
     "PlaceholderObserver",
     "RecordingObserver",
     "ReuseInputObserver",
     "UniformQuantizationObserverBase",
+    "ZeroPointDomain",
+    "get_block_size",
 ]
 
-for _base in (_core.ObserverBase, _core.FakeQuantizeBase):
+for _base in (_core.ObserverBase, _core.AffineQuantizedObserverBase, _core.FakeQuantizeBase):
     _base.with_args = classmethod(with_args)
     _base.with_callable_args = classmethod(with_callable_args)
 

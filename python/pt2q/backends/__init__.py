@@ -1,0 +1,1 @@
+"""Names that ExecuTorch keeps under executorch.backends."""

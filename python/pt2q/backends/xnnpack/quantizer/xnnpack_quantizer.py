@@ -1,0 +1,3 @@
+"""executorch.backends.xnnpack.quantizer.xnnpack_quantizer."""
+
+from pt2q.ao.quantization.quantizer.xnnpack_quantizer import *  # noqa: F403

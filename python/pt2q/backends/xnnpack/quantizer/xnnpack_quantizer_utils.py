@@ -1,0 +1,3 @@
+"""executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils."""
+
+from pt2q.ao.quantization.quantizer.xnnpack_quantizer_utils import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""torchao.quantization.pt2e.export_utils."""
+
+from pt2q.ao.quantization.pt2e.export_utils import *  # noqa: F403

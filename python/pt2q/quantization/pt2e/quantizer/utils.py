@@ -1,0 +1,3 @@
+"""torchao.quantization.pt2e.quantizer.utils."""
+
+from pt2q.ao.quantization.quantizer.utils import *  # noqa: F403
