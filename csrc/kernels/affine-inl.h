@@ -38,7 +38,7 @@ HWY_INLINE void store_lanes(FloatVec v, Q* p) {
   hn::StoreU(hn::DemoteTo(dq, hn::ConvertTo(hn::RebindToSigned<FloatTag>(), v)), dq, p);
 }
 
-// quantize_value on lanes; the result is an integral float.
+// quantize_real (affine.h) on lanes, NaN giving 0; the result is an integral float.
 struct QuantizeLanes {
   FloatVec inv, zero_point, quant_min, quant_max;
 
@@ -58,7 +58,7 @@ struct QuantizeLanes {
   }
 };
 
-// dequantize_value on lanes.
+// dequantize_real on lanes.
 struct DequantizeLanes {
   FloatVec scale, zero_point;
 

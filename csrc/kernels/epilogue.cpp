@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/affine.h"
 #include "kernels/elementwise.h"
 #include "pt2q/error.h"
 
@@ -123,7 +124,7 @@ Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t group
     out.add = op;
   }
   out.out = spec.out;
-  out.inv_scale = static_cast<float>(1.0 / double{spec.out_scale});
+  out.inv_scale = inverse_scale(spec.out_scale);
   out.zero_point = spec.out_zero_point;
   out.qmin = spec.qmin;
   out.qmax = spec.qmax;
@@ -191,11 +192,9 @@ float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const vo
 }
 
 int32_t epilogue_quantize(const EpilogueSpec& spec, float y) {
-  const auto inv_scale = static_cast<float>(1.0 / double{spec.out_scale});
-  const float q = std::nearbyint(y * inv_scale) + static_cast<float>(spec.out_zero_point);
-  if (std::isnan(q)) return 0;
-  return static_cast<int32_t>(
-      std::min(std::max(q, static_cast<float>(spec.qmin)), static_cast<float>(spec.qmax)));
+  return store_quantized<int16_t>(
+      quantize_real(y, inverse_scale(spec.out_scale), static_cast<float>(spec.out_zero_point),
+                    static_cast<float>(spec.qmin), static_cast<float>(spec.qmax)));
 }
 
 }  // namespace pt2q::kernels

@@ -199,8 +199,8 @@ void dispatch(const QuantOperand& a, const QuantOperand& b, int64_t n, const Qua
 float value_of(const QuantOperand& x, int64_t i) {
   const int32_t q = x.is_signed ? int32_t{static_cast<const int8_t*>(x.data)[i]}
                                 : int32_t{static_cast<const uint8_t*>(x.data)[i]};
-  return dequantize_value(q, static_cast<float>(x.params.scale),
-                          static_cast<float>(x.params.zero_point));
+  return dequantize_real(static_cast<float>(q), static_cast<float>(x.params.scale),
+                         static_cast<float>(x.params.zero_point));
 }
 
 void store_reference(float v, const QuantParams&, float* y) { *y = v; }

@@ -1,6 +1,7 @@
 // Affine quantization of float32 arrays and the layout changes that go with it.
 //
-// Arithmetic (one rounding per line, everything in float32, no fused multiply-add):
+// Arithmetic of kernels/affine.h (one rounding per line, everything in float32, no fused
+// multiply-add):
 //   inv = float(1.0 / double(scale))
 //   quantize(x)   = clamp(rint(x * inv) + float(zero_point), quant_min, quant_max); NaN gives 0,
 //                   +-inf give quant_max / quant_min; rint is half to even
@@ -15,6 +16,8 @@
 
 #include <cstdint>
 
+#include "kernels/affine.h"
+
 namespace pt2q {
 
 // Per-tensor parameters. zero_point, quant_min and quant_max are values of the quantized type.
@@ -24,11 +27,6 @@ struct QuantParams {
   int32_t quant_min = 0;
   int32_t quant_max = 255;
 };
-
-// One value, the definition of the arithmetic above. `inv` is inverse_scale(scale).
-float inverse_scale(double scale);
-int32_t quantize_value(float x, float inv, float zero_point, float quant_min, float quant_max);
-float dequantize_value(int32_t q, float scale, float zero_point);
 
 // --- per tensor, same layout -------------------------------------------------------------------
 template <typename Q>

@@ -1,33 +1,25 @@
 // The scalar definitions of quantize.h and layout.h.
-#include <cmath>
-#include <vector>
-
 #include "kernels/layout.h"
 #include "kernels/quantize.h"
 
 namespace pt2q {
 
-float inverse_scale(double scale) { return static_cast<float>(1.0 / scale); }
-
-int32_t quantize_value(float x, float inv, float zero_point, float quant_min, float quant_max) {
-  const float shifted = std::nearbyint(x * inv) + zero_point;
-  if (std::isnan(shifted)) return 0;
-  return static_cast<int32_t>(std::fmin(std::fmax(shifted, quant_min), quant_max));
-}
-
-float dequantize_value(int32_t q, float scale, float zero_point) {
-  return (static_cast<float>(q) - zero_point) * scale;
-}
-
 namespace {
 
-int32_t quantize_with(float x, const QuantParams& p) {
-  return quantize_value(x, inverse_scale(p.scale), static_cast<float>(p.zero_point),
-                        static_cast<float>(p.quant_min), static_cast<float>(p.quant_max));
+// Integers of 8 bits, signed or not; NaN gives 0.
+int16_t quantize_with(float x, float inv, float zero_point, int32_t lo, int32_t hi) {
+  return store_quantized<int16_t>(
+      quantize_real(x, inv, zero_point, static_cast<float>(lo), static_cast<float>(hi)));
+}
+
+int16_t quantize_with(float x, const QuantParams& p) {
+  return quantize_with(x, inverse_scale(p.scale), static_cast<float>(p.zero_point), p.quant_min,
+                       p.quant_max);
 }
 
 float dequantize_with(int32_t q, const QuantParams& p) {
-  return dequantize_value(q, static_cast<float>(p.scale), static_cast<float>(p.zero_point));
+  return dequantize_real(static_cast<float>(q), static_cast<float>(p.scale),
+                         static_cast<float>(p.zero_point));
 }
 
 // Calls f(element index, channel) for every element of [outer, channels, inner].
@@ -40,9 +32,12 @@ void for_each_channel_element(int64_t outer, int64_t channels, int64_t inner, co
   }
 }
 
-int32_t quantize_channel(float x, const ChannelQuantParams& p, int64_t c) {
-  return quantize_value(x, inverse_scale(p.scales[c]), p.zero_points[c],
-                        static_cast<float>(p.quant_min), static_cast<float>(p.quant_max));
+int16_t quantize_channel(float x, const ChannelQuantParams& p, int64_t c) {
+  return quantize_with(x, inverse_scale(p.scales[c]), p.zero_points[c], p.quant_min, p.quant_max);
+}
+
+float dequantize_channel(int32_t q, const ChannelQuantParams& p, int64_t c) {
+  return dequantize_real(static_cast<float>(q), p.scales[c], p.zero_points[c]);
 }
 
 }  // namespace
@@ -81,7 +76,7 @@ template <typename Q>
 void dequantize_per_channel_reference(const Q* q, int64_t outer, int64_t channels, int64_t inner,
                                       const ChannelQuantParams& params, float* x) {
   for_each_channel_element(outer, channels, inner, [&](int64_t i, int64_t c) {
-    x[i] = dequantize_value(q[i], params.scales[c], params.zero_points[c]);
+    x[i] = dequantize_channel(q[i], params, c);
   });
 }
 
@@ -89,8 +84,7 @@ void fake_quantize_per_channel_reference(const float* x, int64_t outer, int64_t 
                                          int64_t inner, const ChannelQuantParams& params,
                                          float* y) {
   for_each_channel_element(outer, channels, inner, [&](int64_t i, int64_t c) {
-    y[i] = dequantize_value(quantize_channel(x[i], params, c), params.scales[c],
-                            params.zero_points[c]);
+    y[i] = dequantize_channel(quantize_channel(x[i], params, c), params, c);
   });
 }
 

@@ -205,7 +205,7 @@ Tensor quantize_per_tensor(const Tensor& x, double scale, int64_t zero_point, Qu
     }
     return out;
   }
-  const float inv = static_cast<float>(1.0 / scale);
+  const float inv = inverse_scale(scale);
   visit_dtype(dtype, [&](auto tag) {
     using Q = decltype(tag);
     auto* to = static_cast<Q*>(out.raw_mutable_data());

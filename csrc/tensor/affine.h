@@ -1,47 +1,15 @@
-// Affine quantization: the one place with the scalar arithmetic of quantize, dequantize and
-// fake-quantize, and the tensor functions built on it. q = clamp(rint(x / scale) + zero_point),
-// x' = (q - zero_point) * scale, with the rounding steps of PyTorch's quantized_decomposed
-// operators (SPEC section 3), so that results are equal bit for bit. Contiguous float32 to uint8
-// and int8 runs through the vector twins in kernels/quantize.h (kernels depend on base only).
+// Affine quantization of tensors: ranges of dtypes, and quantize, dequantize and fake-quantize per
+// tensor, per channel and per row. The scalar arithmetic is kernels/affine.h; contiguous float32 to
+// uint8 and int8 runs through the vector kernels of kernels/quantize.h.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <limits>
 #include <string>
-#include <type_traits>
 
+#include "kernels/affine.h"
 #include "pt2q/tensor.h"
 
 namespace pt2q {
-
-// --- scalars; Real is float or double -----------------------------------------------------------
-
-// clamp(rint(x * inv) + zero_point, lo, hi), half to even; NaN stays NaN.
-template <typename Real>
-Real quantize_real(Real x, Real inv, Real zero_point, Real lo, Real hi) {
-  const Real shifted = std::nearbyint(x * inv) + zero_point;
-  return shifted < lo ? lo : (shifted > hi ? hi : shifted);
-}
-
-template <typename Real>
-Real dequantize_real(Real q, Real scale, Real zero_point) {
-  return (q - zero_point) * scale;
-}
-
-// Stores a clamped, integral value as PyTorch's cast does on x86: NaN becomes 0 in 8 and 16 bits;
-// NaN and values beyond int32 (a clamp to 2147483647 in float32 gives 2^31) become INT32_MIN.
-template <typename Q, typename Real>
-Q store_quantized(Real value) {
-  if constexpr (std::is_integral_v<Q>) {
-    if (!(value >= Real(-2147483648.0) && value < Real(2147483648.0))) {
-      return static_cast<Q>(std::numeric_limits<int32_t>::min());
-    }
-    return static_cast<Q>(static_cast<int32_t>(value));
-  } else {
-    return Q(static_cast<float>(value));
-  }
-}
 
 // `value` as a tensor of floating dtype would hold it. Adding, subtracting, multiplying or dividing
 // values of that dtype in double and rounding once gives the dtype's own correctly rounded result.

@@ -161,7 +161,7 @@ TEST(Affine, VectorKernelsEqualTheScalarArithmetic) {
   }
   for (const double scale : {1.0, 0.0737, 1e-30, 1e30}) {
     for (const int64_t zp : {0, 128, -3}) {
-      const float inv = static_cast<float>(1.0 / scale);
+      const float inv = inverse_scale(scale);
       const Tensor q = quantize_per_tensor(x, scale, zp, {3, 200}, DType::UInt8);
       const Tensor f = fake_quantize_per_tensor(x, scale, zp, {3, 200});
       const Tensor d = dequantize_per_tensor(q, scale, zp, DType::Float32);
@@ -170,8 +170,6 @@ TEST(Affine, VectorKernelsEqualTheScalarArithmetic) {
         const float real = quantize_real(v, inv, static_cast<float>(zp), 3.0F, 200.0F);
         const auto want = store_quantized<uint8_t>(real);
         ASSERT_EQ(q.data<uint8_t>()[i], want) << v;
-        ASSERT_EQ(static_cast<int32_t>(want),
-                  quantize_value(v, inv, static_cast<float>(zp), 3.0F, 200.0F));
         const float back = dequantize_real(static_cast<float>(want), static_cast<float>(scale),
                                            static_cast<float>(zp));
         ASSERT_EQ(d.data<float>()[i], back);
