@@ -28,6 +28,19 @@ std::vector<Value> inputs_of(const py::args& args) {
   return out;
 }
 
+const char* saturation_name(Saturation s) {
+  switch (s) {
+    case Saturation::Impossible:
+      return "impossible";
+    case Saturation::Bounded:
+      return "bounded";
+    case Saturation::ExactRoute:
+      return "exact_route";
+    default:
+      return "";
+  }
+}
+
 py::dict to_dict(const StepReport& s) {
   py::dict d;
   d["node"] = s.node;
@@ -36,6 +49,9 @@ py::dict to_dict(const StepReport& s) {
   d["dtype"] = s.dtype;
   d["layout"] = s.layout;
   d["note"] = s.note;
+  d["saturation"] = saturation_name(s.saturation);
+  d["max_pair_sum"] = s.max_pair_sum < 0 ? py::object(py::none()) : py::int_(s.max_pair_sum);
+  d["verdict"] = s.verdict;
   d["flops"] = s.flops;
   d["seconds"] = s.seconds;
   return d;
@@ -70,6 +86,21 @@ std::string profile(CompiledModel& model, const py::args& args, int repeats) {
   const std::vector<Value> inputs = inputs_of(args);
   const py::gil_scoped_release release;
   return model.profile_text(inputs, repeats);
+}
+
+py::dict saturation(CompiledModel& model, const py::args& args) {
+  const std::vector<Value> inputs = inputs_of(args);
+  SaturationSummary s;
+  {
+    const py::gil_scoped_release release;
+    s = inputs.empty() ? model.saturation() : model.saturation(inputs);
+  }
+  py::dict d;
+  d["layers"] = s.layers;
+  d["impossible"] = s.impossible;
+  d["bounded"] = s.bounded;
+  d["exact_route"] = s.exact_route;
+  return d;
 }
 
 py::list profile_steps(CompiledModel& model, const py::args& args, int repeats) {
@@ -110,7 +141,11 @@ void bind_runtime(py::module_& m) {
       .def("explain", &explain,
            "Text: for every step its kernel, dtype and layout, and why a layer with quantized "
            "operands runs in float. Without inputs: for the shapes of the capture.")
-      .def("print_tabular", &CompiledModel::print_tabular)
+      .def("saturation", &saturation,
+           "How many int8 layers there are, and of them: 'impossible' (the instruction cannot "
+           "saturate), 'bounded' (16-bit pair sums proven to fit), 'exact_route'.")
+      .def("print_tabular", &CompiledModel::print_tabular,
+           "Text: the lowered graph with the kernel and the saturation verdict of each node.")
       .def("graph_for", &graph_for, "The lowered graph and the steps that run for these inputs.")
       .def("stages", &stages, py::arg("source"),
            "What compile made of the graph `source`, stage by stage, and what runs for the inputs.")

@@ -257,4 +257,23 @@ std::string QConv::describe() const {
          shape_text(plan_->spec.shape);
 }
 
+Saturation QConv::saturation() const {
+  const PackedWeights& w = *plan_->weights;
+  Saturation s;
+  s.src_max = w.src_max;
+  if (w.route.tiles() || w.route.dot == DotKind::vnni) return s;
+  s.kind =
+      w.route.dot == DotKind::maddubs ? Saturation::Kind::bounded : Saturation::Kind::exact_route;
+  s.max_pair_sum = w.route.max_pair_sum;
+  return s;
+}
+
+std::string Saturation::text() const {
+  if (kind == Kind::impossible) return "instruction cannot saturate";
+  const std::string sum = std::to_string(max_pair_sum);
+  const std::string inputs = " for inputs <= " + std::to_string(src_max);
+  if (kind == Kind::bounded) return "bound proven: " + sum + " <= 32767" + inputs;
+  return max_pair_sum < 0 ? "exact route" : "exact route: " + sum + " > 32767" + inputs;
+}
+
 }  // namespace pt2q::kernels

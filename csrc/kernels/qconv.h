@@ -26,6 +26,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/isa.h"
 #include "kernels/qconv_kernel.h"
+#include "kernels/saturation.h"
 
 namespace pt2q::kernels {
 
@@ -113,6 +114,7 @@ struct PackedWeights {
   std::vector<int32_t> tap_sums;  // [taps][groups][16 * panels_per_group]
   std::vector<int32_t> sums;      // [groups][16 * panels_per_group]: sum of weights per channel
   // Route mixed:
+  int64_t max_pair_sum = -1;  // the largest magnitude of a sum of two products; see saturation.h
   int64_t block = 1;         // panels that share steps; the last block of a group may hold fewer
   std::vector<DotTap> taps;  // [groups][blocks][taps + 1]
   std::vector<DotRun> dot_runs;
@@ -156,6 +158,7 @@ class QConv {
   void run(const void* src, void* dst, void* scratch, const void* residual = nullptr) const;
   // For reports: "amx expanded 3x3 64->64".
   std::string describe() const;
+  Saturation saturation() const;
 
  private:
   struct Plan;

@@ -126,10 +126,10 @@ struct Panel {
   std::vector<int8_t> plain;       // [quads][16 channels][4]
   std::vector<uint8_t> fits;       // [quads]: no pair of the quad can saturate
   std::vector<uint8_t> fits_next;  // [quads]: nor the sum of this quad's and the next one's pairs
+  int32_t largest = 0;             // the positive or negative part of any pair
 
   void prove(int32_t src_max) {
-    const int32_t most_positive = 32767 / std::max(1, src_max);
-    const int32_t most_negative = 32768 / std::max(1, src_max);
+    const auto most = static_cast<int32_t>(Saturation::kLimit / std::max(1, src_max));
     const size_t quads = plain.size() / 64;
     std::vector<int32_t> positive((quads + 1) * 32), negative((quads + 1) * 32);
     for (size_t i = 0; i < quads * 32; ++i) {
@@ -147,8 +147,9 @@ struct Panel {
         up_next = std::max(up_next, up[i] + up[i + 32]);
         down_next = std::max(down_next, down[i] + down[i + 32]);
       }
-      fits.push_back(most_up <= most_positive && most_down <= most_negative ? 1 : 0);
-      fits_next.push_back(up_next <= most_positive && down_next <= most_negative ? 1 : 0);
+      fits.push_back(std::max(most_up, most_down) <= most ? 1 : 0);
+      fits_next.push_back(std::max(up_next, down_next) <= most ? 1 : 0);
+      largest = std::max({largest, most_up, most_down});
     }
   }
 };
@@ -255,7 +256,11 @@ double cost_of(const std::vector<MixedBlock>& blocks) {
 // Two panels to a block split a wide quad once for both, but a pair that saturates in one makes it
 // wide in the other.
 void fill_mixed(PackedWeights& out, std::vector<Panel>& panels) {
-  for (Panel& panel : panels) panel.prove(out.src_max);
+  out.max_pair_sum = 0;
+  for (Panel& panel : panels) {
+    panel.prove(out.src_max);
+    out.max_pair_sum = std::max(out.max_pair_sum, int64_t{panel.largest} * out.src_max);
+  }
   std::vector<MixedBlock> blocks = mixed_blocks(panels, out, 1);
   if (out.route.isa == Isa::avx512 && out.panels_per_group > 1) {
     std::vector<MixedBlock> twos = mixed_blocks(panels, out, 2);

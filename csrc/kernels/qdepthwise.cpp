@@ -314,4 +314,10 @@ std::string QDepthwise::describe() const {
              s.in_c);
 }
 
+Saturation QDepthwise::saturation() const {
+  Saturation s;
+  if (plan_->weights->rows_per_dot == 2) s.kind = Saturation::Kind::exact_route;
+  return s;
+}
+
 }  // namespace pt2q::kernels

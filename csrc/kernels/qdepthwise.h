@@ -57,6 +57,7 @@ class QDepthwise {
   void run(const void* src, void* dst, const void* residual = nullptr) const;
   // For reports: "avx512_vnni depthwise 3x3 96".
   std::string describe() const;
+  Saturation saturation() const;
 
  private:
   struct Plan;

@@ -2,6 +2,7 @@
 
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "kernels/isa.h"
 #include "onednn/executor.h"
 #include "onednn/lower.h"
 #include "pt2q/error.h"
@@ -9,6 +10,17 @@
 
 namespace pt2q {
 namespace {
+
+Saturation verdict_kind(kernels::Saturation::Kind kind) {
+  switch (kind) {
+    case kernels::Saturation::Kind::bounded:
+      return Saturation::Bounded;
+    case kernels::Saturation::Kind::exact_route:
+      return Saturation::ExactRoute;
+    default:
+      return Saturation::Impossible;
+  }
+}
 
 StepReport report_of(const StepInfo& info) {
   StepReport r;
@@ -19,6 +31,11 @@ StepReport report_of(const StepInfo& info) {
   r.layout = info.layout;
   r.note = info.note;
   r.flops = info.flops;
+  if (info.saturation) {
+    r.saturation = verdict_kind(info.saturation->kind);
+    r.max_pair_sum = info.saturation->max_pair_sum;
+    r.verdict = info.saturation->text();
+  }
   return r;
 }
 
@@ -50,10 +67,25 @@ std::string fixed(double v, int digits) {
 CompiledModel::CompiledModel(std::shared_ptr<GraphModule> lowered, std::vector<PassReport> passes)
     : module_(std::move(lowered)), passes_(std::move(passes)) {}
 
-std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {
-  const auto entry = plan_for(*module_, checked_inputs(*module_, inputs));
+std::string SaturationSummary::to_string() const {
+  return cat("saturation, int8 layers: ", layers, " (instruction cannot saturate: ", impossible,
+             ", bound proven: ", bounded, ", exact route: ", exact_route, ")");
+}
+
+SaturationSummary saturation_summary(const std::vector<StepReport>& steps) {
+  SaturationSummary out;
+  for (const StepReport& s : steps) {
+    out.layers += s.saturation != Saturation::NotInt8 ? 1 : 0;
+    out.impossible += s.saturation == Saturation::Impossible ? 1 : 0;
+    out.bounded += s.saturation == Saturation::Bounded ? 1 : 0;
+    out.exact_route += s.saturation == Saturation::ExactRoute ? 1 : 0;
+  }
+  return out;
+}
+
+std::vector<StepReport> CompiledModel::reports_of(const Plan& plan) const {
   std::vector<StepReport> out;
-  for (const auto& step : entry->plan()->steps) {
+  for (const auto& step : plan.steps) {
     out.push_back(report_of(step->info));
     const Node* node = step->info.node.empty() ? nullptr : module_->graph().find(step->info.node);
     if (node == nullptr || !out.back().note.empty()) continue;
@@ -62,6 +94,16 @@ std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {
       out.back().note = "not int8: " + why->second.as<std::string>();
   }
   return out;
+}
+
+std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {
+  return reports_of(*plan_for(*module_, checked_inputs(*module_, inputs))->plan());
+}
+
+// Of the plan used last; before the first run, of the one for the shapes of the capture.
+std::vector<StepReport> CompiledModel::usual_steps() {
+  if (const auto latest = ModelCache::of(*module_)->latest()) return reports_of(*latest->plan());
+  return steps(example_inputs());
 }
 
 std::vector<StepReport> CompiledModel::profile(const std::vector<Value>& inputs, int repeats) {
@@ -105,17 +147,14 @@ std::vector<Value> CompiledModel::example_inputs() const {
 
 std::string CompiledModel::explain_steps(const std::vector<StepReport>& steps) const {
   std::vector<std::vector<std::string>> rows{
-      {"node", "operator", "kernel", "dtype", "layout", "note"}};
+      {"node", "operator", "kernel", "dtype", "layout", "saturation", "note"}};
   for (const StepReport& s : steps)
-    rows.push_back({s.node, s.op, s.kernel, s.dtype, s.layout, s.note});
-  std::string out = cat("instruction set: ", isa_name(), ", threads: ", num_threads(), "\n");
-  return out + table(rows);
-}
-
-std::string CompiledModel::explain() { return explain(example_inputs()); }
-
-std::string CompiledModel::explain(const std::vector<Value>& inputs) {
-  std::string out = explain_steps(steps(inputs));
+    rows.push_back({s.node, s.op, s.kernel, s.dtype, s.layout, s.verdict, s.note});
+  const kernels::Isa used = kernels::best_isa();
+  const std::string cap =
+      used == kernels::native_isa() ? "" : cat(" (limited to ", kernels::isa_label(used), ")");
+  std::string out = cat("instruction set: ", isa_name(), cap, ", threads: ", num_threads(), "\n",
+                        saturation_summary(steps).to_string(), "\n", table(rows));
   const auto kept_float = refused();
   if (kept_float.empty()) return out;
   out += "\nquantized operands, float computation:\n";
@@ -123,12 +162,24 @@ std::string CompiledModel::explain(const std::vector<Value>& inputs) {
   return out;
 }
 
+std::string CompiledModel::explain() { return explain_steps(usual_steps()); }
+
+std::string CompiledModel::explain(const std::vector<Value>& inputs) {
+  return explain_steps(steps(inputs));
+}
+
 std::string CompiledModel::print_tabular() {
-  std::vector<std::vector<std::string>> rows{{"opcode", "name", "target", "args"}};
+  const std::vector<StepReport> steps = usual_steps();
+  std::vector<std::vector<std::string>> rows{
+      {"opcode", "name", "target", "args", "kernel", "saturation", "note"}};
   for (const Node* n : module_->graph().nodes()) {
     std::vector<std::string> args;
     for (const Value& v : n->args()) args.push_back(v.to_string());
     rows.push_back({opcode_name(n->opcode()), n->name(), n->target(), join(args, ", ")});
+    const auto step = std::find_if(steps.begin(), steps.end(),
+                                   [&](const StepReport& s) { return s.node == n->name(); });
+    if (step != steps.end())
+      rows.back().insert(rows.back().end(), {step->kernel, step->verdict, step->note});
   }
   return table(rows);
 }

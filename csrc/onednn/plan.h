@@ -3,9 +3,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "kernels/saturation.h"
 #include "pt2q/graph.h"
 #include "pt2q/tensor.h"
 
@@ -50,6 +52,7 @@ struct StepInfo {
   std::string note;    // exactness, why a faster route was refused
   double flops = 0.0;  // 2 * multiply-adds, 0 when not meaningful
   bool reference = false;
+  std::optional<kernels::Saturation> saturation = std::nullopt;  // int8 layers
 };
 
 class Step {

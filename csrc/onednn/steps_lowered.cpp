@@ -39,7 +39,10 @@ std::shared_ptr<const Packed> packed_once(PlanBuilder& builder, const Tensor& ke
 
 class QConvStep : public Step {
  public:
-  explicit QConvStep(kernels::QConv conv) : conv_(std::move(conv)) {}
+  explicit QConvStep(kernels::QConv conv) : conv_(std::move(conv)) {
+    info.kernel = cat("pt2q ", conv_.describe());
+    info.saturation = conv_.saturation();
+  }
   void run(RunContext& ctx) const override {
     const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
     conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other);
@@ -51,7 +54,10 @@ class QConvStep : public Step {
 
 class QDepthwiseStep : public Step {
  public:
-  explicit QDepthwiseStep(kernels::QDepthwise conv) : conv_(std::move(conv)) {}
+  explicit QDepthwiseStep(kernels::QDepthwise conv) : conv_(std::move(conv)) {
+    info.kernel = cat("pt2q ", conv_.describe());
+    info.saturation = conv_.saturation();
+  }
   void run(RunContext& ctx) const override {
     const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
     conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), other);
@@ -62,7 +68,7 @@ class QDepthwiseStep : public Step {
 };
 
 std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
-                                      const Tensor& weight, int32_t x_max, std::string* name) {
+                                      const Tensor& weight, int32_t x_max) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
   if (is_depthwise(spec.shape)) {
@@ -72,7 +78,6 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
                                          spec.shape.stride_h, ":", spec.shape.dilation_h),
                                      [&] { return pack_depthwise(spec.shape, w); });
     QDepthwise conv(spec, packed);
-    *name = conv.describe();
     return std::make_unique<QDepthwiseStep>(std::move(conv));
   }
   const WeightShape shape = weight_shape(spec.shape);
@@ -80,7 +85,6 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
       builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w, ":", x_max),
       [&] { return pack_weights(shape, w, x_max); });
   QConv conv(spec, packed);
-  *name = conv.describe();
   builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
   return std::make_unique<QConvStep>(std::move(conv));
 }
@@ -95,12 +99,13 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   std::vector<int> inputs{x};
   const int other = builder.tensor_arg(node, tail);
   if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
-  std::string kernel;
-  auto step = make_qconv_step(builder, spec, weight,
-                              ops::read_x_max(plain_args(builder, node), tail), &kernel);
+  auto step =
+      make_qconv_step(builder, spec, weight, ops::read_x_max(plain_args(builder, node), tail));
   const TensorMeta meta = builder.result_meta(node);
   const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
-  step->info = builder.describe(node, cat("pt2q ", kernel), out);
+  StepInfo info = builder.describe(node, step->info.kernel, out);
+  info.saturation = step->info.saturation;
+  step->info = std::move(info);
   step->info.dtype = type_text(builder.value(x).dtype, meta.dtype);
   step->info.note = "exact";
   const kernels::ConvShape& s = spec.shape;

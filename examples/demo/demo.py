@@ -72,12 +72,17 @@ def interleaved_latency(models: list[Any], batch: np.ndarray, seconds: float = 1
 
 
 def saturation_verdict(compiled: Any, batch: np.ndarray) -> str:
-    """What compile found out about 16-bit saturation, in one phrase."""
-    layers = [s for s in compiled.steps(batch) if ".qconv" in s["op"] or ".qlinear" in s["op"]]
-    exact = [s for s in layers if s["note"].startswith("exact")]
-    refused = compiled.refused()
-    text = f"none: {len(exact)} of {len(layers)} int8 layers proven exact"
-    return text + (f", {len(refused)} layers left in float" if refused else "")
+    """Why no int8 layer of the model can saturate, in one phrase."""
+    count = compiled.saturation(batch)
+    reasons = {
+        "impossible": "instruction cannot",
+        "bounded": "bound proven",
+        "exact_route": "exact route",
+    }
+    said = [f"{count[key]} {text}" for key, text in reasons.items() if count[key]]
+    refused = len(compiled.refused())
+    text = f"{count['layers']} int8 layers: {', '.join(said) or 'none'}"
+    return text + (f"; {refused} layers left in float" if refused else "")
 
 
 def run(task: Task, out: pathlib.Path, progress: bool) -> Result:

@@ -11,6 +11,8 @@
 
 namespace pt2q {
 
+struct Plan;
+
 // Runs `model` on `inputs` (one Value per placeholder) and returns what its output node returns.
 // Plans are cached on the model per input signature. Throws ValueError/TypeError naming the input
 // for a wrong number, dtype, rank or shape. May be called from several threads unless the model
@@ -34,6 +36,14 @@ struct CompileOptions {
   std::string dump_dir;
 };
 
+// Why the integer sums of an int8 layer cannot saturate.
+enum class Saturation {
+  NotInt8,     // no convolution or linear on int8
+  Impossible,  // the instructions add in 32 bits (VNNI, AMX, plain C++)
+  Bounded,     // pairs of products are added in 16 bits, and weights and inputs prove that they fit
+  ExactRoute,  // products are widened before they are added
+};
+
 // One step of a plan, or one node that kept a slower route.
 struct StepReport {
   std::string node;    // graph node; "" for glue such as layout changes
@@ -42,9 +52,22 @@ struct StepReport {
   std::string dtype;   // "uint8 -> uint8"
   std::string layout;  // "nhwc", "contiguous", ...
   std::string note;    // "exact", or why no int8 route was taken
-  double flops = 0.0;  // 2 * multiply-adds; 0 where that means nothing
-  double seconds = 0.0;  // profile only: mean time
+  Saturation saturation = Saturation::NotInt8;
+  int64_t max_pair_sum = -1;  // largest possible magnitude of such a pair; -1: not needed
+  std::string verdict;        // the two above in words; "" for NotInt8
+  double flops = 0.0;         // 2 * multiply-adds; 0 where that means nothing
+  double seconds = 0.0;       // profile only: mean time
 };
+
+// How many int8 layers have which verdict.
+struct SaturationSummary {
+  int layers = 0;
+  int impossible = 0;
+  int bounded = 0;
+  int exact_route = 0;
+  std::string to_string() const;
+};
+SaturationSummary saturation_summary(const std::vector<StepReport>& steps);
 
 struct PassReport {
   std::string name;
@@ -71,8 +94,14 @@ class CompiledModel {
   // Nodes with quantized operands that run in float; `note` says why.
   std::vector<StepReport> refused() const;
 
-  // Text forms. explain and print_tabular without inputs describe the most recent signature, or the
-  // one the model was captured with.
+  // The verdicts counted, for these inputs or (see explain) without.
+  SaturationSummary saturation(const std::vector<Value>& inputs) {
+    return saturation_summary(steps(inputs));
+  }
+  SaturationSummary saturation() { return saturation_summary(usual_steps()); }
+
+  // Text forms. explain and print_tabular without inputs describe the plan used last, or the one
+  // for the shapes the model was captured with.
   std::string explain();
   std::string explain(const std::vector<Value>& inputs);
   std::string print_tabular();
@@ -81,6 +110,8 @@ class CompiledModel {
 
  private:
   std::vector<Value> example_inputs() const;
+  std::vector<StepReport> reports_of(const Plan& plan) const;
+  std::vector<StepReport> usual_steps();
   std::string explain_steps(const std::vector<StepReport>& steps) const;
 
   std::shared_ptr<GraphModule> module_;
