@@ -104,10 +104,12 @@ class Cases:
         packet, _, overload = name.partition(".")
         return getattr(getattr(torch.ops.aten, packet), overload or "default")
 
-    def add(self, names, *args, tolerance=None, values=True, symbolic=True, strides=True, **kwargs):
+    def add(self, names, *args, tolerance=None, values=True, symbolic=True, strides=True,
+            infer=True, **kwargs):
         """One case per name: the result must match. `tolerance` is relative and absolute;
         values=False compares shape and dtype only (random operators); symbolic=False: no dynamic
-        first dimension; strides=False: the operator depends on the strides of its input."""
+        first dimension; strides=False: the operator depends on the strides of its input; infer=False:
+        the shape of the result is not known before the values are."""
         for name in [names] if isinstance(names, str) else names:
             op = self.overload(name)
             expected = call(op, args, kwargs)
@@ -120,6 +122,8 @@ class Cases:
                 strip_data(case["expected"])
             if tolerance is not None:
                 case["tolerance"] = tolerance
+            if not infer:
+                case["infer"] = symbolic = False
             if not symbolic:
                 case["symbolic"] = False
             if not strides:

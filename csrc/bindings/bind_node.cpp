@@ -141,8 +141,7 @@ void bind_node(py::module_& m) {
       .def("is_impure",
            [](const Node& n) {
              return n.opcode() == OpCode::Placeholder || n.opcode() == OpCode::Output ||
-                    n.opcode() == OpCode::CallModule ||
-                    (n.op_or_null() != nullptr && n.op().traits.impure);
+                    n.opcode() == OpCode::CallModule || n.is_impure();
            })
       .def("format_node", &format_node)
       .def("__lt__", [](const Node& a, const Node& b) { return a.before(&b); })

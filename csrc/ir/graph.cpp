@@ -46,6 +46,15 @@ void Node::set_target(const std::string& target) {
   graph_->touch();
 }
 
+bool Node::is_impure() const {
+  if (op_ == nullptr) return false;
+  if (op_->traits.impure) return true;
+  const int training = op_->traits.training_arg;
+  if (training < 0) return false;
+  const Value& flag = args_.at(static_cast<size_t>(training));
+  return flag.is_none() || !flag.is<bool>() || flag.to_bool();  // native_dropout(train=None) drops
+}
+
 Node* Node::arg_node(size_t i) const {
   return i < args_.size() && args_[i].is<Node*>() ? args_[i].as<Node*>() : nullptr;
 }
@@ -359,8 +368,8 @@ bool Graph::eliminate_dead_code() {
   bool changed = false;
   for (Node* n = last_; n != nullptr;) {
     Node* previous = n->prev_;
-    const bool pure = n->opcode_ == OpCode::GetAttr ||
-                      (n->opcode_ == OpCode::CallFunction && !n->op_->traits.impure);
+    const bool pure =
+        n->opcode_ == OpCode::GetAttr || (n->opcode_ == OpCode::CallFunction && !n->is_impure());
     if (pure && n->users_.empty()) {
       erase_node(n);
       changed = true;

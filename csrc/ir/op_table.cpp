@@ -47,6 +47,15 @@ OpDef& OpTable::define_alias(const std::string& name, const std::string& existin
   return *it->second;
 }
 
+void check_storable(DType result, DType target) {
+  const bool lossy = (is_floating_point(result) && !is_floating_point(target)) ||
+                     (result != DType::Bool && target == DType::Bool);
+  if (!lossy) return;
+  throw RuntimeError(cat("result type ", dtype_name(result),
+                         " can't be cast to the desired output type ", dtype_name(target)),
+                     "use the operator without the trailing underscore");
+}
+
 OpDef& OpTable::define_inplace(const std::string& name, const std::string& functional) {
   OpDef& op = define_alias(name, functional);
   op.functional = functional;
@@ -60,7 +69,19 @@ OpDef& OpTable::define_inplace(const std::string& name, const std::string& funct
                            list_to_string(result.sizes()), ", but the tensor written has ",
                            list_to_string(self.sizes())));
     }
+    check_storable(result.dtype(), self.dtype());
     self.copy_(result);
+    return Value(self);
+  };
+  return op;
+}
+
+OpDef& OpTable::define_inplace_view(const std::string& name, const std::string& functional) {
+  OpDef& op = define_inplace(name, functional);
+  const KernelFn view = get(functional).reference;
+  op.reference = [view](const Args& args) {
+    Tensor self = args.tensor(0);
+    self.become_view(view(args).as<Tensor>());
     return Value(self);
   };
   return op;

@@ -159,6 +159,17 @@ void Tracer::mark_aliases_stale(Node* node) {
   }
 }
 
+// What an in-place operator leaves in a tensor of dtype `wanted`: eq_ leaves numbers.
+Node* Tracer::keep_dtype(Node* node, DType wanted, const std::string& source_fn) {
+  if (!node->meta.val.is<TensorMeta>() || node->meta.val.as<TensorMeta>().dtype == wanted)
+    return node;
+  check_storable(node->meta.val.as<TensorMeta>().dtype, wanted);
+  Node* cast = module_.graph().call_function("aten.to.dtype", {node, wanted});
+  describe_origin(cast, source_fn);
+  cast->meta.val = infer_node(*cast);
+  return cast;
+}
+
 Value Tracer::record(const OpDef& op, std::vector<Value> args) {
   const OpDef& recorded = op.functional.empty() ? op : op_table().get(op.functional);
   const Value written = args.empty() ? Value() : args[0];
@@ -176,9 +187,12 @@ Value Tracer::record(const OpDef& op, std::vector<Value> args) {
     throw;
   }
   if (!op.functional.empty() && written.is<Tensor>()) {
-    mark_aliases_stale(node->arg_node(0));
-    rebound_[written.as<Tensor>().id()] = node;
-    kept_alive_.push_back(written.as<Tensor>());
+    Tensor self = written.as<Tensor>();
+    const bool only_shape = recorded.traits.view && !recorded.traits.identity;  // squeeze_
+    if (!only_shape) mark_aliases_stale(node->arg_node(0));
+    rebound_[self.id()] = keep_dtype(node, self.dtype(), op.base_name());
+    if (only_shape) self.become_view(wrap(node).as<Tensor>());
+    kept_alive_.push_back(self);
     return written;
   }
   return wrap(node);

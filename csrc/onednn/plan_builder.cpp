@@ -7,7 +7,6 @@
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "onednn/steps_basic.h"
-#include "passes/dropout.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
@@ -132,7 +131,7 @@ void PlanBuilder::visit(const Node& node, const std::vector<Value>& inputs, size
 }
 
 void PlanBuilder::visit_call(const Node& node) {
-  if (node.users().empty() && !node.op().traits.impure) return;
+  if (node.users().empty() && !node.is_impure()) return;
   if (node.is_call("_operator.getitem")) {
     const Bound source = bound_of(node.arg(0));
     const Bound index = bound_of(node.arg(1));
@@ -215,7 +214,7 @@ bool PlanBuilder::try_plain(const Node& node) {
 
 // Nodes whose arguments are all known: constant subgraphs, and factories such as arange.
 bool PlanBuilder::try_fold(const Node& node) {
-  if (node.op().traits.impure) return false;
+  if (node.is_impure()) return false;
   std::vector<Value> args;
   bool constant = true;
   const std::function<Value(const Bound&)> value_of = [&](const Bound& b) -> Value {
@@ -255,7 +254,7 @@ bool PlanBuilder::try_fold(const Node& node) {
 // Nothing to compute: every result has zero elements.
 bool PlanBuilder::try_empty(const Node& node) {
   const Value& meta = metas_.at(&node);
-  if (node.op().traits.impure || !all_empty(meta)) return false;
+  if (node.is_impure() || !all_empty(meta)) return false;
   const std::function<Bound(const Value&)> make = [&](const Value& v) -> Bound {
     if (v.is<TensorMeta>()) {
       const auto& m = v.as<TensorMeta>();
@@ -275,7 +274,7 @@ bool PlanBuilder::try_alias(const Node& node) {
   const OpTraits& traits = node.op().traits;
   const std::string base = node.op().base_name();
   const bool identity = traits.identity || base == "contiguous" || base == "clone";
-  if ((!identity && !traits.view) || is_active_dropout(node)) return false;
+  if ((!identity && !traits.view) || node.is_impure()) return false;
   const int source = tensor_arg(node, 0);
   if (source < 0 || !value(source).layout_known || value(source).storage == Storage::Held)
     return false;

@@ -95,6 +95,7 @@ void register_layer(OpTable& t) {
     return batch_norm(args, {3, 4, args.boolean(5), args.number(6), args.number(7)})[0];
   };
   op.quant = own({0}, 1, 2);
+  op.traits.training_arg = 5;
   OpDef& eval = t.define("aten._native_batch_norm_legit_no_training.default",
                          "(Tensor input, Tensor? weight, Tensor? bias, Tensor running_mean, Tensor "
                          "running_var, float momentum, float eps) -> (Tensor, Tensor, Tensor)");
@@ -126,12 +127,14 @@ void register_native(OpTable& t) {
                            rest));
   op.infer = infer;
   op.reference = kernel;
+  op.traits.training_arg = 5;
   OpDef& native = t.define("aten.native_batch_norm.default",
                            cat("(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, "
                                "Tensor? running_var, ",
                                rest));
   native.infer = infer;
   native.reference = kernel;
+  native.traits.training_arg = 5;
   OpDef& free = t.define("aten._native_batch_norm_legit.no_stats",
                          cat("(Tensor input, Tensor? weight, Tensor? bias, ", rest));
   free.infer = [](const Args& args) -> Value {

@@ -26,6 +26,7 @@ void define_comparison(OpTable& t, const std::string& name, Fn fn) {
       return binary_bool(args, args.value(0), args.value(1), common_type(args), fn);
     };
     op.traits.pointwise = true;
+    t.define_inplace(cat("aten.", name, tensor ? "_.Tensor" : "_.Scalar"), full);
   }
 }
 

@@ -222,6 +222,26 @@ void register_ranges(OpTable& t) {
 
 // --- random --------------------------------------------------------------------------------------
 
+// 1 with the probability that each element holds, or with probability p.
+Value bernoulli(const Args& args, bool own_probabilities) {
+  const Tensor& x = args.tensor(0);
+  if (own_probabilities && !is_floating_point(x.dtype())) {
+    throw TypeError(
+        cat("bernoulli: expected probabilities of a floating dtype, got ", dtype_name(x.dtype())));
+  }
+  const Tensor p = own_probabilities ? x.to(DType::Float32).contiguous()
+                                     : Tensor::full(x.sizes(), args.number(1), DType::Float32);
+  Tensor out = Tensor::empty(x.sizes(), DType::Float32);
+  current_generator().fill_uniform(&out);
+  for (int64_t i = 0; i < out.numel(); ++i) {
+    const float chance = p.data<float>()[i];
+    if (!(chance >= 0 && chance <= 1))
+      throw ValueError(cat("bernoulli: p is a probability in [0, 1], got ", chance));
+    out.mutable_data<float>()[i] = out.data<float>()[i] < chance ? 1.0F : 0.0F;
+  }
+  return out.to(x.dtype());
+}
+
 void register_random(OpTable& t) {
   const auto draw = [](void (Generator::*fill)(Tensor*)) -> FillFn {
     return [fill](const Args&, const TensorMeta& meta) {
@@ -240,6 +260,16 @@ void register_random(OpTable& t) {
     define_factory(t, name + ".default", sized, infer_sized, fill).traits.impure = true;
     define_factory(t, name + "_like.default", like, infer_like, fill).traits.impure = true;
   }
+  const auto define_bernoulli = [&](const char* name, const char* schema, bool own) {
+    OpDef& op = t.define(name, schema);
+    op.infer = same_as_input;
+    op.traits.impure = true;
+    op.reference = [own](const Args& args) { return bernoulli(args, own); };
+  };
+  define_bernoulli("aten.bernoulli.default",
+                   "(Tensor self, *, Generator? generator=None) -> Tensor", true);
+  define_bernoulli("aten.bernoulli.p",
+                   "(Tensor self, float p, *, Generator? generator=None) -> Tensor", false);
   define_factory(
       t, "randint.low",
       "(SymInt low, SymInt high, SymInt[] size, *, ScalarType? dtype=long, Layout? layout=None, "

@@ -13,14 +13,15 @@ using namespace ops;
 
 Value pass_through(const Args& args) { return args.tensor(0); }
 
-void define_identity(OpTable& t, const std::string& name, const std::string& schema,
-                     KernelFn kernel = pass_through) {
+OpDef& define_identity(OpTable& t, const std::string& name, const std::string& schema,
+                       KernelFn kernel = pass_through) {
   OpDef& op = t.define("aten." + name + ".default", schema);
   op.infer = same_as_input;
   op.reference = std::move(kernel);
   op.traits.identity = true;
   op.traits.view = true;
   op.quant = shares_input();
+  return op;
 }
 
 MemoryFormat format_argument(const Args& args, size_t i) {
@@ -50,9 +51,9 @@ void register_dropout(OpTable& t) {
   const char* schema = "(Tensor input, float p, bool train) -> Tensor";
   const auto plain = [](const Args& args) { return dropout(args, false); };
   const auto channels = [](const Args& args) { return dropout(args, true); };
-  define_identity(t, "dropout", schema, plain);
+  define_identity(t, "dropout", schema, plain).traits.training_arg = 2;
   t.define_inplace("aten.dropout_.default", "aten.dropout.default").schema.args[0].name = "self";
-  define_identity(t, "feature_dropout", schema, channels);
+  define_identity(t, "feature_dropout", schema, channels).traits.training_arg = 2;
   t.define_inplace("aten.feature_dropout_.default", "aten.feature_dropout.default")
       .schema.args[0]
       .name = "self";
@@ -61,6 +62,7 @@ void register_dropout(OpTable& t) {
   native.infer = [](const Args& args) -> Value {
     return Value::List{args.meta(0), with_dtype(args.meta(0), DType::Bool)};
   };
+  native.traits.training_arg = 2;
   native.reference = [](const Args& args) -> Value {
     const Tensor& x = args.tensor(0);
     if (!args.is_none(2) && !args.boolean(2)) {

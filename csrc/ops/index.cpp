@@ -64,20 +64,7 @@ SymShape result_shape(const IndexPlan& plan, const SymShape& sizes) {
 
 // A mask becomes one index tensor for each of its dimensions.
 void expand_mask(const Tensor& mask, std::vector<Tensor>* out) {
-  const Tensor truth = mask.to(DType::Bool).contiguous();
-  const Shape& sizes = truth.sizes();
-  std::vector<Ints> positions(sizes.size());
-  Shape at(sizes.size(), 0);
-  for (int64_t i = 0; i < truth.numel(); ++i) {
-    if (truth.data<bool>()[i]) {
-      for (size_t d = 0; d < sizes.size(); ++d) positions[d].push_back(at[d]);
-    }
-    for (size_t d = sizes.size(); d-- > 0;) {
-      if (++at[d] < sizes[d]) break;
-      at[d] = 0;
-    }
-  }
-  for (const Ints& p : positions) {
+  for (const Ints& p : true_positions(mask)) {
     out->push_back(Tensor::from_vector(p, {static_cast<int64_t>(p.size())}));
   }
 }

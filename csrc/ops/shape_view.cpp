@@ -226,6 +226,9 @@ void register_sizes(OpTable& t) {
       reshape_to_inferred);
   define_view(t, "unsqueeze.default", "(Tensor(a) self, int dim) -> Tensor(a)", infer_unsqueeze,
               [](const Args& args) -> Value { return args.tensor(0).unsqueeze(args.integer(1)); });
+  for (const char* overload : {"default", "dim", "dims"})
+    t.define_inplace_view(cat("aten.squeeze_.", overload), cat("aten.squeeze.", overload));
+  t.define_inplace_view("aten.unsqueeze_.default", "aten.unsqueeze.default");
   define_view(t, "expand.default",
               "(Tensor(a) self, SymInt[] size, *, bool implicit=False) -> Tensor(a)", infer_expand,
               expand_to_inferred);

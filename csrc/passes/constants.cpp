@@ -7,7 +7,7 @@ namespace pt2q {
 
 bool ConstantValues::is_constant(const Node* node) {
   if (node->opcode() == OpCode::GetAttr) return true;
-  if (node->op_or_null() == nullptr || node->op().traits.impure) return false;
+  if (node->op_or_null() == nullptr || node->is_impure()) return false;
   const auto known = constant_.find(node);
   if (known != constant_.end()) return known->second;
   // Nodes without tensor inputs (arange, zeros ...) stay: they are cheaper to make than to store.

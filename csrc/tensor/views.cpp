@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "pt2q/error.h"
 #include "pt2q/tensor.h"
+#include "tensor/tensor_impl.h"
 
 namespace pt2q {
 namespace {
@@ -83,6 +84,15 @@ Tensor Tensor::permute(const std::vector<int64_t>& dims) const {
     steps[i] = strides()[d];
   }
   return as_strided(sizes, steps, storage_offset());
+}
+
+void Tensor::become_view(const Tensor& view) {
+  if (node() == nullptr && !view.shares_storage(*this))
+    throw InternalError("become_view: the storage is another one");
+  const Impl from = *view.impl_;
+  impl_->sizes = from.sizes;
+  impl_->strides = from.strides;
+  impl_->offset = from.offset;
 }
 
 Tensor Tensor::transpose(int64_t a, int64_t b) const {

@@ -12,6 +12,8 @@ def cases(c):
         c.add(f"{name}.Scalar", c.ints(0, 3, 2, 3), 1)
         c.add(f"{name}.Scalar", c.ints(0, 3, 2, 3), 1.5)
         c.add(f"{name}.Scalar", c.randn(2, 3), 0)
+        c.add(f"{name}.Tensor", c.bools(2, 3), c.bools(3))
+        c.add(f"{name}.Scalar", c.bools(4), True)
         c.error(f"{name}.Tensor", "ValueError", c.randn(2), c.randn(3))
     for name in ["logical_and", "logical_or", "logical_xor"]:
         c.add(name, c.bools(6), c.bools(6))

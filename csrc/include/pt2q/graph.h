@@ -68,6 +68,9 @@ class Node {
   // All users (except those in `keep`) use `other` instead.
   void replace_all_uses_with(Node* other, const std::unordered_set<Node*>& keep = {});
 
+  // Draws random numbers, writes memory or checks something: never folded, removed or merged.
+  bool is_impure() const;
+
   Node* next() const { return next_; }  // null after the last node
   Node* prev() const { return prev_; }
   bool erased() const { return erased_; }

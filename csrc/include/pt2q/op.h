@@ -72,7 +72,14 @@ struct OpTraits {
   bool view = false;      // output may alias input 0 (reshape, permute, slice ...)
   bool impure = false;    // random, asserts: never folded or removed
   bool identity = false;  // returns input 0 unchanged in eval mode (dropout, alias, detach)
+  // Position of the bool argument that makes the operator draw random numbers or update running
+  // statistics (dropout, batch norm); -1: none.
+  int training_arg = -1;
 };
+
+// Throws RuntimeError when an in-place operator that computes `result` may not store it in a tensor
+// of dtype `target` (torch.can_cast: no float into integers, nothing but bool into bool).
+void check_storable(DType result, DType target);
 
 struct OpDef {
   std::string name;  // "aten.relu.default"
@@ -96,6 +103,8 @@ class OpTable {
   OpDef& define(const std::string& name, const std::string& schema);
   // In-place variant of `functional` ("aten.relu_.default" of "aten.relu.default"); same arguments.
   OpDef& define_inplace(const std::string& name, const std::string& functional);
+  // The same for a view (squeeze_): the tensor itself becomes the view, in every handle of it.
+  OpDef& define_inplace_view(const std::string& name, const std::string& functional);
   // Second name for an existing row with the same schema, infer and kernel.
   OpDef& define_alias(const std::string& name, const std::string& existing);
 

@@ -80,6 +80,9 @@ class Tensor {
   // A view when strides allow, else a copy; one size may be -1.
   Tensor reshape(const Shape& sizes) const;
 
+  // Takes sizes, strides and offset of `view`, a view of this tensor, in all handles of this one.
+  void become_view(const Tensor& view);
+
   // Copies.
   Tensor contiguous(MemoryFormat format = MemoryFormat::Contiguous) const;  // itself if already so
   Tensor clone() const;              // keeps the stride order

@@ -68,6 +68,7 @@ class Tracer {
   Value wrap(Node* node);  // traced value(s) of a node, with getitem nodes for several results
   Value lower_value(const Value& value);
   void describe_origin(Node* node, const std::string& source_fn) const;
+  Node* keep_dtype(Node* node, DType wanted, const std::string& source_fn);
   // After an in-place write to `node`: what shares its memory must not be read again.
   void mark_aliases_stale(Node* node);
   void refuse_buffer_writes() const;

@@ -30,4 +30,21 @@ Tensor take_slices(const Tensor& x, int64_t dim, const Ints& table, const Value&
   return out;
 }
 
+std::vector<Ints> true_positions(const Tensor& mask) {
+  const Tensor truth = mask.to(DType::Bool).contiguous();
+  const Shape& sizes = truth.sizes();
+  std::vector<Ints> positions(sizes.size());
+  Shape at(sizes.size(), 0);
+  for (int64_t i = 0; i < truth.numel(); ++i) {
+    if (truth.data<bool>()[i]) {
+      for (size_t d = 0; d < sizes.size(); ++d) positions[d].push_back(at[d]);
+    }
+    for (size_t d = sizes.size(); d-- > 0;) {
+      if (++at[d] < sizes[d]) break;
+      at[d] = 0;
+    }
+  }
+  return positions;
+}
+
 }  // namespace pt2q::ops
