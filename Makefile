@@ -16,13 +16,14 @@ export PYTHONPATH := $(CURDIR)/$(BUILD)/python
 export PYTHONDONTWRITEBYTECODE := 1
 
 .DELETE_ON_ERROR:
-.PHONY: demo test deps build lint cpp-test python-test oracle-test asan-test debian-test \
+.PHONY: demo test deps build lint stubs cpp-test python-test oracle-test asan-test debian-test \
         package-test bench bench-cpp peers clean help
 
 help:
 	@echo "make demo          build and run the demonstration (DEMO_ARGS='--data FOLDER' for real models)"
 	@echo "make test          build and run every test: C++, Python, oracle (PyTorch), lint"
 	@echo "make asan-test     C++ tests under AddressSanitizer and UBSan"
+	@echo "make stubs         write the types of the compiled module (python/pt2q/_core.pyi)"
 	@echo "make debian-test   build and smoke test with nothing but Debian's packages"
 	@echo "make package-test  pip install into a fresh environment and smoke test; C++ install, examples/cpp against it"
 	@echo "make bench         whole models against PyTorch (BENCH_ARGS='--case inference:resnet18:1')"
@@ -61,6 +62,9 @@ lint: $(VENV)/.stamp
 	$(PY) -m ruff check python tests tools benchmarks examples
 	$(PY) -m mypy
 	tools/check_format.sh
+
+stubs: build
+	$(PY) tools/make_stubs.py
 
 cpp-test: build
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from pt2q import _core
+
 
 class CalibrationResult(NamedTuple):
     """What ``calibrate`` has seen."""
@@ -75,7 +77,7 @@ def calibrate(
         if bar is not None:
             bar.close()
     if batches == 0:
-        raise ValueError("calibration data is empty: the observers have seen nothing")
+        raise _core.ValueError("calibration data is empty: the observers have seen nothing")
     return CalibrationResult(batches, samples, time.perf_counter() - start)
 
 

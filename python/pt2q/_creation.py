@@ -205,7 +205,7 @@ def initial_seed() -> int:
 
 
 def _random(name: str, args: list[Any], generator: Generator | None, dtype: Any, device: Any) -> Tensor:
-    own = None if generator is None else generator._generator
+    own: Any = None if generator is None else generator._generator
     with _core._UseGenerator(own):
         return _call(name, *args, dtype=dtype, device=device)
 

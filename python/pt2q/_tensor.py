@@ -278,7 +278,7 @@ def _requires_grad(self: Tensor) -> bool:
     return getattr(self, "_requires_grad", False)
 
 
-def _set_requires_grad(self: Tensor, value: bool) -> None:
+def _set_requires_grad(self: Any, value: bool) -> None:
     if type(self) is not Tensor:  # parameters remember it; there is no autograd
         self._requires_grad = bool(value)
 

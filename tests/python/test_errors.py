@@ -3,9 +3,9 @@
 import builtins
 
 import pytest
-from pt2q._core import call
 
 import pt2q
+from pt2q._core import call
 
 LEAVES = {
     "ValueError": ValueError,

@@ -128,7 +128,10 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_ve
         extra_files.update({name: files[name] for name in extra_files if name in files})
     ranges = {k: ValueRange(low, 2**63 - 1 if high < 0 else high) for k, (low, high) in limits.items()}
     if in_text is not None and out_text is not None:
-        _set_call_spec(model, json.loads(in_text), json.loads(out_text))
+        try:
+            _set_call_spec(model, json.loads(in_text), json.loads(out_text))
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as e:
+            raise _core.FileError(f"'{f}': its description of inputs and outputs is damaged ({e})") from e
     model._set_extra("range_constraints", ranges)
     return ExportedProgram(model, None, ranges)
 

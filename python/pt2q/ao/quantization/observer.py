@@ -157,8 +157,9 @@ def load_observer_state_dict(mod: Any, obs_dict: Mapping[str, Any]) -> None:
         if not isinstance(module, _core._Observer) or _inside_another(name, mod):
             continue
         prefix = f"{name}." if name else ""
+        observer: Any = module
         state = {}
-        for key in module.state_dict():
+        for key in observer.state_dict():
             full = prefix + key
             if full not in obs_dict:
                 if key == "eps" or key.endswith(".eps"):

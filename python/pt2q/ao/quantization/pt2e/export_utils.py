@@ -32,6 +32,7 @@ def allow_exported_model_train_eval(model: GraphModule) -> GraphModule:
     def _eval(self: GraphModule) -> GraphModule:
         return move_exported_model_to_eval(self)
 
-    model.train = types.MethodType(_train, model)
-    model.eval = types.MethodType(_eval, model)
+    changed: Any = model
+    changed.train = types.MethodType(_train, model)
+    changed.eval = types.MethodType(_eval, model)
     return model
