@@ -34,6 +34,25 @@ std::string strip(std::string_view text) {
   return std::string(text.substr(begin, end - begin + 1));
 }
 
+bool is_utf8(std::string_view text) {
+  static constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    if (lead < 0x80) continue;
+    const size_t more = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : 1;
+    if (lead < 0xc2 || lead > 0xf4 || i + more >= text.size()) return false;
+    uint32_t code = lead & (0x3fU >> more);
+    for (size_t k = 0; k < more; ++k) {
+      const auto next = static_cast<unsigned char>(text[++i]);
+      if ((next & 0xc0) != 0x80) return false;
+      code = code << 6 | (next & 0x3fU);
+    }
+    if (code < kSmallest[more] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+      return false;
+  }
+  return true;
+}
+
 bool starts_with(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() && text.substr(0, prefix.size()) == prefix;
 }

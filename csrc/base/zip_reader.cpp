@@ -181,6 +181,7 @@ void ZipReader::check_name(const std::string& name) const {
   for (const unsigned char c : name) {
     if (c < 32 || c == 127 || c == '\\') refuse("contains a control character or '\\'");
   }
+  if (!is_utf8(name)) refuse("is not valid UTF-8");
   for (const std::string& part : split(name, '/')) {
     if (part == "..") refuse("contains '..'");
   }

@@ -53,16 +53,24 @@ PyObject* type_of(const Error& e) {
   return t.base;
 }
 
+// Messages quote names of files and of what is in them: any bytes.
+py::str readable(const std::string& text) {
+  PyObject* decoded =
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "backslashreplace");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
 void translate(std::exception_ptr p) {
   try {
     if (p) std::rethrow_exception(p);
   } catch (const Error& e) {
     PyObject* type = type_of(e);
-    py::object error = py::reinterpret_borrow<py::object>(type)(e.what());
-    error.attr("message") = e.message();
-    error.attr("node") = e.node();
-    error.attr("op") = e.op();
-    error.attr("hint") = e.hint();
+    py::object error = py::reinterpret_borrow<py::object>(type)(readable(e.what()));
+    error.attr("message") = readable(e.message());
+    error.attr("node") = readable(e.node());
+    error.attr("op") = readable(e.op());
+    error.attr("hint") = readable(e.hint());
     PyErr_SetObject(type, error.ptr());
   }
 }

@@ -123,6 +123,7 @@ class Unpickler {
     push_new(std::move(o));
   }
   void push_text(std::string_view text, Kind kind) {
+    if (kind == Kind::String && !is_utf8(text)) in_.fail("a text is not valid UTF-8");
     PickleObject o;
     o.kind = kind;
     o.text = std::string(text);

@@ -7,6 +7,7 @@
 
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "kernels/isa.h"
 #include "onednn/plan_builder.h"
 #include "pt2q/error.h"
 #include "pt2q/runtime.h"
@@ -72,7 +73,11 @@ void check_tensor(const Node& input, const TensorMeta& meta, const Tensor& t,
 
 void check_inputs(const std::vector<Node*>& placeholders, const std::vector<Value>& inputs) {
   if (placeholders.size() != inputs.size()) {
-    throw TypeError(cat("the model takes ", placeholders.size(), " inputs, got ", inputs.size()));
+    std::vector<std::string> names;
+    for (const Node* p : placeholders) names.push_back(p->target());
+    throw TypeError(cat("the model takes ", placeholders.size(),
+                        placeholders.size() == 1 ? " input (" : " inputs (", join(names, ", "),
+                        "), got ", inputs.size()));
   }
   std::map<std::string, int64_t> symbols;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -158,7 +163,7 @@ Value run_steps(RunContext& ctx, std::vector<double>* seconds) {
 
 std::shared_ptr<PlanEntry> plan_for(GraphModule& model, const std::vector<Value>& inputs) {
   const auto cache = ModelCache::of(model);
-  std::string signature = std::to_string(num_threads()) + ':';
+  std::string signature = cat(num_threads(), kernels::isa_label(kernels::best_isa()), ':');
   for (const Value& v : inputs) append_signature(v, &signature);
   if (auto entry = cache->find(signature)) return entry;
   const std::lock_guard<std::mutex> lock(cache->build_mutex);

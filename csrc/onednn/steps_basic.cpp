@@ -64,7 +64,13 @@ void ReferenceStep::run(RunContext& ctx) const {
 
 void ModuleStep::run(RunContext& ctx) const {
   const Tensor input = materialize(input_, ctx).as<Tensor>();
-  Tensor result = module_->forward(input);
+  Tensor result;
+  try {
+    result = module_->forward(input);
+  } catch (Error& e) {
+    e.at_node(info.node);
+    throw;
+  }
   if (outputs.empty() && (!result.defined() || result.raw_data() != input.raw_data())) {
     throw RuntimeError(cat(module_->type_name(), " returned another tensor than its input"),
                        "observers return their input; override passes_through otherwise")

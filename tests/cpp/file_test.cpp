@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "base/strings.h"
 #include "io_test_util.h"
 
 namespace pt2q {
@@ -126,6 +127,15 @@ TEST(Source, ReadsRangesAndRefusesOthers) {
   EXPECT_THROW(source->read(3, 4), FileError);
   EXPECT_THROW(open_file(dir / "none"), FileError);
   EXPECT_THROW(open_file(dir / "."), FileError);
+}
+
+TEST(Strings, Utf8) {
+  for (const char* good : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\xc2\x80z"})
+    EXPECT_TRUE(is_utf8(good)) << good;
+  // stray and missing continuations, overlong forms, a surrogate, beyond U+10FFFF
+  for (const char* bad : {"\x80", "\xc3", "a\xe2\x82", "\xc3z", "\xc0\x80", "\xe0\x80\x80",
+                          "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"})
+    EXPECT_FALSE(is_utf8(bad)) << bad;
 }
 
 TEST(ByteReader, ReadsLittleEndianAndStopsAtTheEnd) {

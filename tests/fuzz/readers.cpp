@@ -1,0 +1,117 @@
+#include "readers.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "io/pickle.h"
+#include "pt2q/error.h"
+#include "pt2q/io.h"
+
+namespace pt2q_fuzz {
+namespace {
+
+using namespace pt2q;  // NOLINT: test code
+
+// Small limits: a fuzzer looks for wrong code, not for slow machines.
+LoadLimits small_limits() {
+  LoadLimits limits;
+  limits.tensor_bytes = 1 << 20;
+  limits.nodes = 1000;
+  limits.json_values = 100000;
+  return limits;
+}
+
+std::unique_ptr<GraphModule> small_model() {
+  auto m = std::make_unique<GraphModule>();
+  Graph& g = m->graph();
+  Node* x = g.placeholder("x");
+  x->meta.val = TensorMeta{{SymInt::symbol("s0", 2), 3}, DType::Float32, Device()};
+  m->input_names.push_back("x");
+  m->set_attr("fc.weight", Tensor::full({4, 3}, 0.5), AttrKind::Parameter);
+  m->set_attr("fc.bias", Tensor::zeros({4}), AttrKind::Parameter);
+  Node* w = g.get_attr("fc.weight");
+  Node* b = g.get_attr("fc.bias");
+  Node* y = g.call_function("aten.linear.default", {x, w, b});
+  y = g.call_function("aten.relu.default", {y});
+  g.output(g.call_function("aten.sum.dim_IntList", {y, Value::List{int64_t{1}}, true}));
+  m->propagate_shapes();
+  return m;
+}
+
+StateDict small_state() {
+  StateDict state;
+  state["w"] = Tensor::from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3});
+  state["w_t"] = state["w"].transpose(0, 1);
+  state["n"] = Tensor::scalar_int(3);
+  state["q"] = Tensor::from_vector<int8_t>({-1, 0, 1}, {3});
+  return state;
+}
+
+void read_pt2(const uint8_t* data, size_t size) { load_pt2(data, size, small_limits()); }
+
+void read_pth(const uint8_t* data, size_t size) {
+  const std::string copy(reinterpret_cast<const char*>(data), size);
+  state_dict_of(read_torch_save(open_bytes(Bytes::copy_of(copy), "<fuzz>"), small_limits()), true);
+}
+
+void read_safetensors_bytes(const uint8_t* data, size_t size) {
+  load_safetensors(data, size, small_limits());
+}
+
+std::vector<std::string> pt2_seeds() {
+  return {save_pt2_to_string(*small_model()),
+          save_pt2_to_string(*small_model(), {{"notes.txt", "text"}})};
+}
+
+std::vector<std::string> pth_seeds() {
+  char path[] = "/tmp/pt2q_fuzz_XXXXXX";
+  const int handle = ::mkstemp(path);
+  if (handle < 0) throw std::runtime_error("mkstemp failed");
+  ::close(handle);
+  save_pth(small_state(), path);
+  const auto file = open_file(path);
+  const std::string content(file->read(0, static_cast<size_t>(file->size())).text());
+  std::remove(path);
+  return {content};
+}
+
+std::vector<std::string> safetensors_seeds() {
+  return {save_safetensors_to_string(small_state(), {{"format", "pt"}})};
+}
+
+}  // namespace
+
+const std::vector<Reader>& readers() {
+  static const std::vector<Reader> all = {
+      {"pt2", read_pt2, pt2_seeds},
+      {"pth", read_pth, pth_seeds},
+      {"safetensors", read_safetensors_bytes, safetensors_seeds},
+  };
+  return all;
+}
+
+const Reader* find_reader(const std::string& name) {
+  for (const Reader& r : readers()) {
+    if (name == r.name) return &r;
+  }
+  return nullptr;
+}
+
+void check(const Reader& reader, const uint8_t* data, size_t size) {
+  try {
+    reader.read(data, size);
+  } catch (const InternalError& e) {
+    std::fprintf(stderr, "%s: internal error: %s\n", reader.name, e.what());
+    std::abort();
+  } catch (const Error&) {
+    // refused with a typed error: right
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s: untyped error: %s\n", reader.name, e.what());
+    std::abort();
+  }
+}
+
+}  // namespace pt2q_fuzz
