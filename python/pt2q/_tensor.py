@@ -126,8 +126,12 @@ def _install_operators() -> None:
         setattr(Tensor, f"__i{name}__", _inplace(packet))
     for name, packet in {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}.items():
         setattr(Tensor, f"__{name}__", _make_method(packet))
-    Tensor.__pos__ = lambda self: self
-    Tensor.__hash__ = lambda self: self._id()
+    plain: dict[str, Callable[[Any], Any]] = {
+        "__pos__": lambda self: self,
+        "__hash__": lambda self: self._id(),
+    }
+    for name, method in plain.items():
+        setattr(Tensor, name, method)
 
 
 # --- Python's protocols ---------------------------------------------------------------------------
