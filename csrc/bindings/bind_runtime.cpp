@@ -160,7 +160,7 @@ void bind_runtime(py::module_& m) {
         py::arg("disabled_passes") = std::set<std::string>(), py::arg("dump_dir") = "");
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Sets the number of threads kernels use, for the whole process.");
-  m.def("get_num_threads", &num_threads);
+  m.def("get_num_threads", &num_threads, "Threads that one call may use.");
   m.def("isa_name", &isa_name, "The best integer instruction set of this machine.");
 }
 

@@ -6,8 +6,6 @@
 namespace pt2q::python {
 
 void bind_system(py::module_& m) {
-  m.def("get_num_threads", &num_threads, "Threads that one call may use.");
-  m.def("set_num_threads", &set_num_threads, py::arg("n"));
   m.def(
       "cpu_info",
       [] {
