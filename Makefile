@@ -70,6 +70,7 @@ cpp-test: build
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 python-test: build
+	$(PY) tools/make_stubs.py --check
 	$(PY) -m pytest tests/python
 
 oracle-test: build $(ORACLE)/.stamp

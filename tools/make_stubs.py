@@ -200,6 +200,7 @@ class Stubs:
                 self.lines.append(f"def {name}(*args: Any, **kwargs: Any) -> Any: ...")
             else:
                 self.lines.append(f"{name}: {self.type_name(value)}")
+        self.lines.append("def __getattr__(name: str) -> Any: ...  # newer than this file")
         return HEADER + "\n".join(self.lines) + "\n"
 
 
