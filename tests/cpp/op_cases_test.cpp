@@ -384,7 +384,9 @@ TEST(OpTable, InplaceVariantsWriteTheirArgument) {
       const std::vector<Value> args = c.args();
       const json& expected = c.source.at("expected");
       const Tensor self = args[0].as<Tensor>();
-      if (self.sizes() != expected.at("s").get<Shape>() ||
+      const OpTraits& traits = op_table().get(op.functional).traits;
+      const bool reshapes = traits.view && !traits.identity;  // squeeze_
+      if ((!reshapes && self.sizes() != expected.at("s").get<Shape>()) ||
           dtype_name(self.dtype()) != expected.at("t").get<std::string>()) {
         continue;
       }
