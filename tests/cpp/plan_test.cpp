@@ -213,7 +213,7 @@ TEST(Plan, WrongInputsAreNamed) {
     }
     return "no error";
   };
-  EXPECT_NE(message({}).find("takes 1 inputs, got 0"), std::string::npos) << message({});
+  EXPECT_NE(message({}).find("takes 1 input (x), got 0"), std::string::npos) << message({});
   EXPECT_NE(message({Tensor::zeros({2, 3, 16})}).find("input 'x': expected 4 dimensions"),
             std::string::npos);
   EXPECT_NE(message({Tensor::zeros({2, 4, 16, 16})}).find("expected size 3 in dimension 1"),
