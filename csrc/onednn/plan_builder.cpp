@@ -150,9 +150,8 @@ void PlanBuilder::visit_call(const Node& node) {
   if (known) {
     if (try_empty(node) || try_alias(node)) return;
     const Value& meta = metas_.at(&node);
-    bool empty_argument = any_empty(meta);
-    for (size_t i = 0; i < node.args().size() && !empty_argument; ++i)
-      empty_argument = any_empty(plain_arg(node, i));
+    const std::vector<Value>& args = plain_args(node);
+    const bool empty_argument = any_empty(meta) || std::any_of(args.begin(), args.end(), any_empty);
     const auto maker = step_makers().find(node.target());
     if (maker != step_makers().end() && !empty_argument) {
       const size_t steps = plan_->steps.size();
@@ -184,7 +183,9 @@ void PlanBuilder::visit_module(const Node& node) {
 }
 
 bool PlanBuilder::infer_result(const Node& node) {
-  std::vector<Value> args;
+  std::vector<Value>& args = plain_args_;
+  args.clear();
+  plain_args_of_ = &node;
   bool known = true;
   for (size_t i = 0; i < node.args().size(); ++i) {
     args.push_back(meta_of(bound_of(node.arg(i))));
@@ -231,8 +232,10 @@ bool PlanBuilder::try_fold(const Node& node) {
     }
     return Value(v.constant);
   };
-  for (const Value& arg : node.args()) args.push_back(value_of(bound_of(arg)));
-  if (!constant) return false;
+  for (const Value& arg : node.args()) {
+    args.push_back(value_of(bound_of(arg)));
+    if (!constant) return false;
+  }
   FoldedNode& known = cache_.folded[&node];
   if (known.result.is_none() || !same_arguments(known.args, args))
     known = {args, node.op().reference(Args(node.op(), args))};
@@ -272,8 +275,7 @@ bool PlanBuilder::try_empty(const Node& node) {
 // its reference kernel on memory of the same layout that nobody reads.
 bool PlanBuilder::try_alias(const Node& node) {
   const OpTraits& traits = node.op().traits;
-  const std::string base = node.op().base_name();
-  const bool identity = traits.identity || base == "contiguous" || base == "clone";
+  const bool identity = traits.identity;
   if ((!identity && !traits.view) || node.is_impure()) return false;
   const int source = tensor_arg(node, 0);
   if (source < 0 || !value(source).layout_known || value(source).storage == Storage::Held)
@@ -287,8 +289,7 @@ bool PlanBuilder::try_alias(const Node& node) {
     bound_[&node] = Bound::of_tensor(source);
     return true;
   }
-  std::vector<Value> args;
-  for (size_t i = 0; i < node.args().size(); ++i) args.push_back(plain_arg(node, i));
+  const std::vector<Value> args = plain_args(node);
   for (size_t i = 1; i < args.size(); ++i) {
     if (holds_tensor(args[i])) return false;
   }
@@ -479,7 +480,17 @@ int PlanBuilder::value_of(const Value& item) const {
   return b.kind == Bound::Kind::Tensor && value(b.value).known ? b.value : -1;
 }
 
+const std::vector<Value>& PlanBuilder::plain_args(const Node& node) {
+  if (plain_args_of_ != &node) {
+    plain_args_.clear();
+    for (const Value& arg : node.args()) plain_args_.push_back(meta_of(bound_of(arg)));
+    plain_args_of_ = &node;
+  }
+  return plain_args_;
+}
+
 Value PlanBuilder::plain_arg(const Node& node, size_t i) const {
+  if (plain_args_of_ == &node) return plain_args_.at(i);
   return meta_of(bound_of(node.arg(i)));
 }
 
@@ -495,9 +506,9 @@ Tensor PlanBuilder::constant(int id) const {
 }
 
 int PlanBuilder::as_layout(int id, const Shape& strides) {
+  if (!value(id).known) return -1;
+  if (value(id).layout_known && same_layout(value(id).sizes, value(id).strides, strides)) return id;
   const PlanValue source = value(id);
-  if (!source.known) return -1;
-  if (source.layout_known && same_layout(source.sizes, source.strides, strides)) return id;
   const std::string key = cat(id, ":", list_to_string(strides));
   const auto known = relaid_.find(key);
   if (known != relaid_.end()) return known->second;

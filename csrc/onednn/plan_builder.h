@@ -28,6 +28,8 @@ class PlanBuilder {
   int value_of(const Value& item) const;
   // The argument with all graph integers evaluated; tensors appear as TensorMeta.
   Value plain_arg(const Node& node, size_t i) const;
+  // All of them; valid until another node's are asked for.
+  const std::vector<Value>& plain_args(const Node& node);
   // Shape and dtype of the (single tensor) result.
   const TensorMeta& result_meta(const Node& node) const;
   Shape result_sizes(const Node& node) const;
@@ -77,7 +79,9 @@ class PlanBuilder {
   std::shared_ptr<Plan> plan_;
   std::unordered_map<const Node*, Bound> bound_;
   std::unordered_map<const Node*, Value> metas_;  // inferred results, None when unknown
-  std::unordered_map<std::string, int> relaid_;   // "id:strides" -> value
+  std::vector<Value> plain_args_;                 // of the node visited now
+  const Node* plain_args_of_ = nullptr;
+  std::unordered_map<std::string, int> relaid_;  // "id:strides" -> value
 };
 
 // Adds a fast step for `node` and binds its result; false: not applicable (the reason, when worth

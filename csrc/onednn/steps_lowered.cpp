@@ -13,12 +13,6 @@
 namespace pt2q {
 namespace {
 
-std::vector<Value> plain_args(const PlanBuilder& builder, const Node& node) {
-  std::vector<Value> out;
-  for (size_t i = 0; i < node.args().size(); ++i) out.push_back(builder.plain_arg(node, i));
-  return out;
-}
-
 // --- int8 convolution and linear -----------------------------------------------------------------
 
 bool is_depthwise(const kernels::ConvShape& s) {
@@ -100,7 +94,7 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   const int other = builder.tensor_arg(node, tail);
   if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
   auto step =
-      make_qconv_step(builder, spec, weight, ops::read_x_max(plain_args(builder, node), tail));
+      make_qconv_step(builder, spec, weight, ops::read_x_max(builder.plain_args(node), tail));
   const TensorMeta meta = builder.result_meta(node);
   const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
   StepInfo info = builder.describe(node, step->info.kernel, out);
@@ -135,7 +129,7 @@ bool make_qconv(PlanBuilder& builder, const Node& node, std::string* why) {
   if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
   const PlanValue x = builder.value(builder.tensor_arg(node, 0));
   const auto spec =
-      ops::qconv_spec(plain_args(builder, node), x.sizes, x.dtype, weight.sizes(), scale, bias);
+      ops::qconv_spec(builder.plain_args(node), x.sizes, x.dtype, weight.sizes(), scale, bias);
   return add_qconv(builder, node, spec, weight, ops::kQConvTail, channels_last_of(x.sizes),
                    channels_last_of(builder.result_sizes(node)));
 }
@@ -145,7 +139,7 @@ bool make_qlinear(PlanBuilder& builder, const Node& node, std::string* why) {
   if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
   const PlanValue x = builder.value(builder.tensor_arg(node, 0));
   const auto spec =
-      ops::qlinear_spec(plain_args(builder, node), x.sizes, x.dtype, weight.sizes(), scale, bias);
+      ops::qlinear_spec(builder.plain_args(node), x.sizes, x.dtype, weight.sizes(), scale, bias);
   return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
                    contiguous_strides(builder.result_sizes(node)));
 }
@@ -161,7 +155,7 @@ bool add_qpool(PlanBuilder& builder, const Node& node, size_t tail, Kernel kerne
   const TensorMeta meta = builder.result_meta(node);
   const Shape sizes = hints(meta.sizes);
   const int out = builder.new_value(sizes, channels_last_of(sizes), meta.dtype);
-  const ops::PoolQuant quant = ops::read_pool_quant(plain_args(builder, node), tail);
+  const ops::PoolQuant quant = ops::read_pool_quant(builder.plain_args(node), tail);
   const NhwcShape shape{v.sizes[0], v.sizes[2], v.sizes[3], v.sizes[1]};
   auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
     ops::visit_pool_types(v.dtype, quant.out_dtype, [&](auto in, auto result) {
@@ -177,7 +171,7 @@ bool add_qpool(PlanBuilder& builder, const Node& node, size_t tail, Kernel kerne
 }
 
 bool make_qavg_pool(PlanBuilder& builder, const Node& node, std::string*) {
-  const Pool2d pool = ops::read_avg_pool(plain_args(builder, node));
+  const Pool2d pool = ops::read_avg_pool(builder.plain_args(node));
   return add_qpool(builder, node, ops::kQAvgPoolTail,
                    [pool](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q,
                           auto* out) { avg_pool(x, shape, pool, q.from, q.to, out); });

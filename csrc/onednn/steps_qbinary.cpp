@@ -10,12 +10,6 @@
 namespace pt2q {
 namespace {
 
-std::vector<Value> plain_args(const PlanBuilder& builder, const Node& node) {
-  std::vector<Value> out;
-  for (size_t i = 0; i < node.args().size(); ++i) out.push_back(builder.plain_arg(node, i));
-  return out;
-}
-
 bool is_byte(DType dtype) { return dtype == DType::UInt8 || dtype == DType::Int8; }
 
 template <QuantBinary kOp>
@@ -29,7 +23,7 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   a = builder.as_dense(a);
   const PlanValue av = builder.value(a);
   b = builder.as_layout(b, av.strides);
-  const std::vector<Value> args = plain_args(builder, node);
+  const std::vector<Value> args = builder.plain_args(node);
   QuantOperand x{nullptr, av.dtype == DType::Int8, ops::read_operand(args, 1)};
   QuantOperand y{nullptr, builder.value(b).dtype == DType::Int8, ops::read_operand(args, 4)};
   const bool relu = args[6].to_bool();
@@ -58,7 +52,7 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
 }
 
 bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
-  const std::vector<Value> args = plain_args(builder, node);
+  const std::vector<Value> args = builder.plain_args(node);
   const ops::QuantOutput to = ops::read_quant_output(args, ops::kQCatTail);
   const Shape sizes = builder.result_sizes(node);
   const auto rank = static_cast<int64_t>(sizes.size());
@@ -122,7 +116,7 @@ bool make_requantize(PlanBuilder& builder, const Node& node, std::string*) {
   if (x < 0 || !is_byte(builder.value(x).dtype)) return false;
   x = builder.as_dense(x);
   const PlanValue v = builder.value(x);
-  const std::vector<Value> args = plain_args(builder, node);
+  const std::vector<Value> args = builder.plain_args(node);
   const QuantParams from = ops::read_operand(args, 1);
   const ops::QuantOutput to = ops::read_quant_output(args, ops::kRequantizeTail);
   if (!is_byte(to.dtype)) return false;

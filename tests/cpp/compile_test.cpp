@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "graph_builder.h"
+#include "onednn/model_cache.h"
 #include "pt2q/error.h"
 
 namespace pt2q::testing {
@@ -225,6 +226,25 @@ TEST(Compile, StrictNamesTheNodeAndTheReason) {
   strict.strict = true;
   EXPECT_THROW(compile(*q, strict), RuntimeError);
   EXPECT_NO_THROW(compile(*quantized_resnet(1), strict));
+}
+
+TEST(Compile, PlansOfOneModelShareTheirWeights) {
+  NetBuilder b;
+  const SymInt batch = SymInt::symbol("s0", 2);
+  Node* x = b.input("x", {batch, 3, 16, 16});
+  Node* y = b.relu(b.conv2d(x, 3, 8, 3, 1, 1));
+  y = b.relu(b.conv2d(y, 8, 8, 3, 1, 1, 8));
+  auto m = b.finish(Value::List{b.linear(b.flatten(b.global_pool(y)), 8, 4)});
+  for (const bool int8 : {true, false}) {
+    auto c = compile(int8 ? *quantize_graph(*m, random_tensor({2, 3, 16, 16}, 3)) : *m);
+    const auto cache = ModelCache::of(c->module());
+    (*c)({random_tensor({2, 3, 16, 16}, 1)});
+    const size_t packed = cache->packed.size();
+    EXPECT_GE(packed, 3U);
+    for (const int64_t n : {1, 3, 4}) (*c)({random_tensor({n, 3, 16, 16}, 1)});
+    EXPECT_EQ(cache->packed.size(), packed);
+    EXPECT_EQ(ModelCache::of(c->module()), cache);
+  }
 }
 
 TEST(Compile, ReportsNameKernelsTimesAndPasses) {
