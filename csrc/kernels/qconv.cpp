@@ -262,9 +262,9 @@ Saturation QConv::saturation() const {
   Saturation s;
   s.src_max = w.src_max;
   if (w.route.tiles() || w.route.dot == DotKind::vnni) return s;
-  s.kind =
-      w.route.dot == DotKind::maddubs ? Saturation::Kind::bounded : Saturation::Kind::exact_route;
-  s.max_pair_sum = w.route.max_pair_sum;
+  s.max_pair_sum = w.max_pair_sum;
+  s.kind = w.max_pair_sum <= Saturation::kLimit ? Saturation::Kind::bounded
+                                                : Saturation::Kind::exact_route;
   return s;
 }
 

@@ -115,8 +115,8 @@ struct PackedWeights {
   std::vector<int32_t> sums;      // [groups][16 * panels_per_group]: sum of weights per channel
   // Route mixed:
   int64_t max_pair_sum = -1;  // the largest magnitude of a sum of two products; see saturation.h
-  int64_t block = 1;         // panels that share steps; the last block of a group may hold fewer
-  std::vector<DotTap> taps;  // [groups][blocks][taps + 1]
+  int64_t block = 1;          // panels that share steps; the last block of a group may hold fewer
+  std::vector<DotTap> taps;   // [groups][blocks][taps + 1]
   std::vector<DotRun> dot_runs;
   std::vector<int64_t> block_at;  // first byte of each block
   AlignedBuffer data;

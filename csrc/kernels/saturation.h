@@ -11,7 +11,7 @@ struct Saturation {
   enum class Kind {
     impossible,   // the instructions add products in 32 bits (VNNI, AMX, plain C++)
     bounded,      // 16-bit sums, proven to fit: max_pair_sum <= kLimit
-    exact_route,  // products are widened to 16 bits and added in 32
+    exact_route,  // where 16-bit sums might not fit, factors are widened and products added in 32
   };
   static constexpr int64_t kLimit = 32767;
 

@@ -22,8 +22,7 @@ bool depends_on_dequantize(Node* n, std::map<Node*, bool>* known) {
 bool is_identity(const Node* n) {
   if (n->op_or_null() == nullptr || n->arg_node(0) == nullptr || n->is_impure()) return false;
   const std::string base = n->op().base_name();
-  const bool by_name =
-      n->op().traits.identity || base == "contiguous" || base == "clone";
+  const bool by_name = n->op().traits.identity || base == "contiguous" || base == "clone";
   if (!by_name && !n->op().traits.view) return false;
   const auto in = shape_of(n->arg_node(0)), out = shape_of(n);
   if (!in || !out || *in != *out || dtype_of(n) != dtype_of(n->arg_node(0))) return false;
