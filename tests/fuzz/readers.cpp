@@ -6,6 +6,8 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "base/strings.h"
+#include "base/zip.h"
 #include "io/pickle.h"
 #include "pt2q/error.h"
 #include "pt2q/io.h"
@@ -61,22 +63,73 @@ void read_safetensors_bytes(const uint8_t* data, size_t size) {
   load_safetensors(data, size, small_limits());
 }
 
-std::vector<std::string> pt2_seeds() {
-  return {save_pt2_to_string(*small_model()),
-          save_pt2_to_string(*small_model(), {{"notes.txt", "text"}})};
+// Checksums of an archive turn most damage away at the door; these two mutate what is behind it:
+// the program of a .pt2 file and the pickle of a .pth file, in an archive that is intact.
+using Members = std::vector<std::pair<std::string, std::string>>;
+
+Members unpack(const std::string& archive) {
+  Members out;
+  const ZipReader zip(open_bytes(Bytes::copy_of(archive), "<seed>"));
+  for (const ZipEntry& entry : zip.entries())
+    out.emplace_back(entry.name, std::string(zip.read(entry).text()));
+  return out;
 }
 
-std::vector<std::string> pth_seeds() {
+std::string& member(Members& members, const std::string& suffix) {
+  for (auto& [name, content] : members) {
+    if (ends_with(name, suffix)) return content;
+  }
+  throw std::runtime_error("the seed has no member " + suffix);
+}
+
+std::string repack(Members members, const std::string& suffix, const uint8_t* data, size_t size) {
+  member(members, suffix).assign(reinterpret_cast<const char*>(data), size);
+  MemorySink sink;
+  ZipWriter zip(&sink);
+  for (const auto& [name, content] : members) zip.add(name, content);
+  zip.finish();
+  return std::move(sink.buffer);
+}
+
+std::string small_pt2() { return save_pt2_to_string(*small_model()); }
+
+std::string small_pth() {
   char path[] = "/tmp/pt2q_fuzz_XXXXXX";
   const int handle = ::mkstemp(path);
   if (handle < 0) throw std::runtime_error("mkstemp failed");
   ::close(handle);
   save_pth(small_state(), path);
   const auto file = open_file(path);
-  const std::string content(file->read(0, static_cast<size_t>(file->size())).text());
+  std::string content(file->read(0, static_cast<size_t>(file->size())).text());
   std::remove(path);
-  return {content};
+  return content;
 }
+
+constexpr char kProgram[] = "models/model.json";
+constexpr char kPickle[] = "data.pkl";
+
+void read_program(const uint8_t* data, size_t size) {
+  static const Members members = unpack(small_pt2());
+  const std::string archive = repack(members, kProgram, data, size);
+  read_pt2(reinterpret_cast<const uint8_t*>(archive.data()), archive.size());
+}
+
+void read_pickle(const uint8_t* data, size_t size) {
+  static const Members members = unpack(small_pth());
+  const std::string archive = repack(members, kPickle, data, size);
+  read_pth(reinterpret_cast<const uint8_t*>(archive.data()), archive.size());
+}
+
+std::vector<std::string> seed_of(const std::string& archive, const char* suffix) {
+  Members members = unpack(archive);
+  return {member(members, suffix)};
+}
+
+std::vector<std::string> pt2_seeds() {
+  return {small_pt2(), save_pt2_to_string(*small_model(), {{"notes.txt", "text"}})};
+}
+
+std::vector<std::string> pth_seeds() { return {small_pth()}; }
 
 std::vector<std::string> safetensors_seeds() {
   return {save_safetensors_to_string(small_state(), {{"format", "pt"}})};
@@ -87,7 +140,9 @@ std::vector<std::string> safetensors_seeds() {
 const std::vector<Reader>& readers() {
   static const std::vector<Reader> all = {
       {"pt2", read_pt2, pt2_seeds},
+      {"pt2_program", read_program, [] { return seed_of(small_pt2(), kProgram); }},
       {"pth", read_pth, pth_seeds},
+      {"pth_pickle", read_pickle, [] { return seed_of(small_pth(), kPickle); }},
       {"safetensors", read_safetensors_bytes, safetensors_seeds},
   };
   return all;
