@@ -328,13 +328,17 @@ Primitive make_softmax(const dnnl::memory::desc& data, int axis) {
   return out;
 }
 
-dnnl::memory pack(const dnnl::memory::desc& plain, const void* data,
-                  const dnnl::memory::desc& wanted) {
+void repack(const dnnl::memory::desc& plain, const void* data, dnnl::memory& to) {
   dnnl::memory from(plain, cpu_engine(), const_cast<void*>(data));
-  dnnl::memory to(wanted, cpu_engine());
   dnnl::stream stream(cpu_engine());
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
+}
+
+dnnl::memory pack(const dnnl::memory::desc& plain, const void* data,
+                  const dnnl::memory::desc& wanted) {
+  dnnl::memory to(wanted, cpu_engine());
+  repack(plain, data, to);
   return to;
 }
 

@@ -73,5 +73,7 @@ Primitive make_softmax(const dnnl::memory::desc& data, int axis);
 // A copy of `data` in the layout `wanted` (weights packing).
 dnnl::memory pack(const dnnl::memory::desc& plain, const void* data,
                   const dnnl::memory::desc& wanted);
+// The same into memory that exists.
+void repack(const dnnl::memory::desc& plain, const void* data, dnnl::memory& to);
 
 }  // namespace pt2q::onednn

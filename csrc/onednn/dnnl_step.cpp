@@ -10,6 +10,7 @@ namespace {
 struct DnnlState {
   std::vector<dnnl::memory> memories;  // those with a handle to set, in binding order
   std::vector<int> values;
+  std::vector<std::pair<size_t, dnnl::memory>> repacked;  // binding, its memory
   std::vector<dnnl_exec_arg_t> args;
 };
 
@@ -21,16 +22,27 @@ dnnl::stream& stream_of(RunContext& ctx) {
 }  // namespace
 
 void DnnlStep::bind(int arg, const dnnl::memory::desc& desc, int id) {
-  bindings_.push_back({arg, desc, id, {}});
+  bindings_.push_back({arg, desc, id, {}, {}, false});
+}
+
+void DnnlStep::bind_repacked(int arg, const dnnl::memory::desc& plain, int id,
+                             const dnnl::memory::desc& wanted) {
+  bindings_.push_back({arg, plain, id, {}, wanted, true});
 }
 
 void DnnlStep::bind_constant(int arg, dnnl::memory memory) {
-  bindings_.push_back({arg, {}, -1, std::move(memory)});
+  bindings_.push_back({arg, {}, -1, std::move(memory), {}, false});
 }
 
 void DnnlStep::prepare(RunContext& ctx) const {
   auto state = std::make_shared<DnnlState>();
-  for (const Binding& b : bindings_) {
+  for (size_t i = 0; i < bindings_.size(); ++i) {
+    const Binding& b = bindings_[i];
+    if (b.repacked) {
+      state->repacked.emplace_back(i, dnnl::memory(b.wanted, onednn::cpu_engine()));
+      state->args.push_back({b.arg, state->repacked.back().second.get()});
+      continue;
+    }
     if (b.value < 0) {
       state->args.push_back({b.arg, b.memory.get()});
       continue;
@@ -51,6 +63,8 @@ void DnnlStep::run(RunContext& ctx) const {
   auto& state = *static_cast<DnnlState*>(ctx.step_state[static_cast<size_t>(index)].get());
   for (size_t i = 0; i < state.values.size(); ++i)
     state.memories[i].set_data_handle(ctx.data(state.values[i]));
+  for (auto& [binding, memory] : state.repacked)
+    onednn::repack(bindings_[binding].desc, ctx.data(bindings_[binding].value), memory);
   dnnl::error::wrap_c_api(
       dnnl_primitive_execute(primitive_.primitive.get(), stream_of(ctx).get(),
                              static_cast<int>(state.args.size()), state.args.data()),

@@ -14,6 +14,9 @@ class DnnlStep : public Step {
 
   // The primitive's argument `arg` (DNNL_ARG_SRC ...) is the value `id`.
   void bind(int arg, const dnnl::memory::desc& desc, int id);
+  // ... is the value `id`, copied into the layout `wanted` at each run: weights that are computed.
+  void bind_repacked(int arg, const dnnl::memory::desc& plain, int id,
+                     const dnnl::memory::desc& wanted);
   // ... is memory kept by the step: packed weights, biases.
   void bind_constant(int arg, dnnl::memory memory);
 
@@ -27,6 +30,8 @@ class DnnlStep : public Step {
     dnnl::memory::desc desc;
     int value;            // -1: constant
     dnnl::memory memory;  // constants
+    dnnl::memory::desc wanted;
+    bool repacked = false;
   };
   onednn::Primitive primitive_;
   std::vector<Binding> bindings_;

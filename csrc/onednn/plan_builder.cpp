@@ -81,6 +81,7 @@ PlanBuilder::PlanBuilder(GraphModule& model, const std::vector<Value>& inputs, M
 
 std::shared_ptr<const Plan> PlanBuilder::build() {
   plan_->threads = num_threads();
+  find_written_attrs();
   size_t next_input = 0;
   for (const Node* n : model_.graph().nodes()) {
     try {
@@ -93,6 +94,20 @@ std::shared_ptr<const Plan> PlanBuilder::build() {
   }
   finish();
   return plan_;
+}
+
+// Batch norm in training form updates its running statistics.
+void PlanBuilder::find_written_attrs() {
+  for (const Node* n = model_.graph().first(); n != nullptr; n = n->next()) {
+    if (n->op_or_null() == nullptr) continue;
+    const int training = n->op().schema.index_of("training");
+    const int mean = n->op().schema.index_of("running_mean");
+    if (training < 0 || mean < 0 || !n->arg(static_cast<size_t>(training)).to_bool()) continue;
+    for (const size_t i : {static_cast<size_t>(mean), static_cast<size_t>(mean) + 1}) {
+      const Node* statistic = n->arg_node(i);
+      if (statistic != nullptr) written_attrs_.insert(statistic->target());
+    }
+  }
 }
 
 void PlanBuilder::visit(const Node& node, const std::vector<Value>& inputs, size_t* next_input) {
@@ -116,6 +131,7 @@ void PlanBuilder::visit(const Node& node, const std::vector<Value>& inputs, size
     case OpCode::GetAttr: {
       const Tensor t = model_.attr_of(node);
       bind(node, new_constant(t));
+      if (written_attrs_.count(node.target()) > 0) written_.insert(bound_[&node].value);
       return;
     }
     case OpCode::CallFunction:
@@ -226,7 +242,7 @@ bool PlanBuilder::try_fold(const Node& node) {
       return Value(std::move(items));
     }
     const PlanValue& v = value(b.value);
-    if (v.storage != Storage::Constant) {
+    if (v.storage != Storage::Constant || written_.count(b.value) > 0) {
       constant = false;
       return Value();
     }
@@ -328,9 +344,11 @@ int PlanBuilder::make_view(int base, const Tensor& view, const void* origin) {
                                                  static_cast<const char*>(origin);
   const PlanValue source = value(base);
   if (source.storage == Storage::Constant) {
-    return new_constant(source.constant.as_strided(
+    const int id = new_constant(source.constant.as_strided(
         view.sizes(), view.strides(),
         source.constant.storage_offset() + offset / static_cast<int64_t>(itemsize(source.dtype))));
+    if (written_.count(base) > 0) written_.insert(id);
+    return id;
   }
   const int id = new_value(view.sizes(), view.strides(), view.dtype());
   PlanValue& v = plan_->values.back();
@@ -501,7 +519,7 @@ const TensorMeta& PlanBuilder::result_meta(const Node& node) const {
 Shape PlanBuilder::result_sizes(const Node& node) const { return hints(result_meta(node).sizes); }
 
 Tensor PlanBuilder::constant(int id) const {
-  if (id < 0 || value(id).storage != Storage::Constant) return Tensor();
+  if (id < 0 || value(id).storage != Storage::Constant || written_.count(id) > 0) return Tensor();
   return value(id).constant;
 }
 
@@ -513,7 +531,7 @@ int PlanBuilder::as_layout(int id, const Shape& strides) {
   const auto known = relaid_.find(key);
   if (known != relaid_.end()) return known->second;
   int out = -1;
-  if (source.storage == Storage::Constant) {
+  if (source.storage == Storage::Constant && written_.count(id) == 0) {
     auto buffer = aligned_buffer(source.constant.nbytes());
     void* p = buffer.get();
     copy_layout(source.constant.raw_data(), source.constant.strides(), p, strides, source.sizes,

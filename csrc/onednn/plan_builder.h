@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "onednn/model_cache.h"
@@ -55,6 +56,7 @@ class PlanBuilder {
 
  private:
   void visit(const Node& node, const std::vector<Value>& inputs, size_t* next_input);
+  void find_written_attrs();
   void visit_call(const Node& node);
   void visit_module(const Node& node);
   void visit_output(const Node& node);
@@ -81,7 +83,9 @@ class PlanBuilder {
   std::unordered_map<const Node*, Value> metas_;  // inferred results, None when unknown
   std::vector<Value> plain_args_;                 // of the node visited now
   const Node* plain_args_of_ = nullptr;
-  std::unordered_map<std::string, int> relaid_;  // "id:strides" -> value
+  std::unordered_map<std::string, int> relaid_;    // "id:strides" -> value
+  std::unordered_set<std::string> written_attrs_;  // buffers that this graph updates ...
+  std::unordered_set<int> written_;                // ... and their values: not to be folded
 };
 
 // Adds a fast step for `node` and binds its result; false: not applicable (the reason, when worth

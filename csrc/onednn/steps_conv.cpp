@@ -21,11 +21,14 @@ Shape channels_last_of(const Shape& sizes) {
 namespace {
 
 // [OC, IC/g, ...] as [g, OC/g, IC/g, ...] when there are groups.
-Tensor grouped_view(const Tensor& weight, int64_t groups) {
+Shape grouped_sizes(const Shape& weight, int64_t groups) {
   if (groups == 1) return weight;
-  Shape sizes{groups, weight.size(0) / groups};
-  for (int64_t d = 1; d < weight.dim(); ++d) sizes.push_back(weight.size(d));
-  return weight.contiguous().reshape(sizes);
+  Shape sizes{groups, weight[0] / groups};
+  sizes.insert(sizes.end(), weight.begin() + 1, weight.end());
+  return sizes;
+}
+Tensor grouped_view(const Tensor& weight, int64_t groups) {
+  return groups == 1 ? weight : weight.contiguous().reshape(grouped_sizes(weight.sizes(), groups));
 }
 
 bool is_float32(const PlanBuilder& b, int id) { return b.value(id).dtype == DType::Float32; }
@@ -61,11 +64,8 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
     *why = "not float32";
     return false;
   }
-  const Tensor weight = builder.constant(conv.weight);
-  if (!weight.defined()) {
-    *why = "the weight is not constant";
-    return false;
-  }
+  const Tensor weight = builder.constant(conv.weight);  // undefined: computed by the graph
+  const Shape weight_sizes = builder.value(conv.weight).sizes;
   const Shape x_sizes = builder.value(conv.x).sizes;
   const Shape out_sizes = builder.result_sizes(node);
   if (x_sizes.size() < 3) {
@@ -74,12 +74,12 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   }
   const Shape x_strides = channels_last_of(x_sizes);
   const Shape out_strides = channels_last_of(out_sizes);
-  const Tensor grouped = grouped_view(weight, conv.groups);
+  const Shape grouped = grouped_sizes(weight_sizes, conv.groups);
 
   onednn::ConvSpec spec;
   spec.src = onednn::desc_of(x_sizes, x_strides, DType::Float32);
   spec.dst = onednn::desc_of(out_sizes, out_strides, DType::Float32);
-  spec.weights = onednn::desc_any(grouped.sizes(), DType::Float32);
+  spec.weights = onednn::desc_any(grouped, DType::Float32);
   spec.has_bias = conv.bias >= 0;
   if (spec.has_bias) spec.bias = onednn::desc_of({out_sizes[1]}, {1}, DType::Float32);
   spec.stride = conv.stride;
@@ -103,8 +103,17 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   auto step = std::make_unique<DnnlStep>(primitive);
   std::vector<int> inputs{x};
   step->bind(DNNL_ARG_SRC, spec.src, x);
-  step->bind_constant(DNNL_ARG_WEIGHTS, packed_weights(builder, weight, cat("g", conv.groups),
-                                                       grouped, primitive.weights));
+  if (weight.defined()) {
+    step->bind_constant(DNNL_ARG_WEIGHTS,
+                        packed_weights(builder, weight, cat("g", conv.groups),
+                                       grouped_view(weight, conv.groups), primitive.weights));
+  } else {
+    const int dense = builder.as_contiguous(conv.weight);
+    step->bind_repacked(DNNL_ARG_WEIGHTS,
+                        onednn::desc_of(grouped, contiguous_strides(grouped), DType::Float32),
+                        dense, primitive.weights);
+    inputs.push_back(dense);
+  }
   bind_bias(builder, *step, conv.bias, primitive, &inputs);
   for (size_t i = 0; i < conv.post_ops.size(); ++i) {
     if (!conv.post_ops[i].is_add) continue;
@@ -116,7 +125,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   const int out = builder.new_value(out_sizes, out_strides, DType::Float32);
   step->bind(DNNL_ARG_DST, spec.dst, out);
   step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
-  step->info.flops = conv_flops(out_sizes, weight.sizes());
+  step->info.flops = conv_flops(out_sizes, weight_sizes);
   add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);
   return true;
