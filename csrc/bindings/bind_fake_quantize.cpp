@@ -92,6 +92,8 @@ void bind_fake_quantize_class(py::module_& m) {
       m, "FakeQuantize",
       "Observes its input, then quantizes and dequantizes it: (clamp(rint(x / scale) + zero_point) "
       "- zero_point) * scale.");
+  // First: an instance is callable, so the other constructor would refuse it as a recipe.
+  copy_constructor<Fake>(cls);
   constructor<Fake>(
       cls,
       [](auto tag) {
@@ -103,7 +105,6 @@ void bind_fake_quantize_class(py::module_& m) {
       },
       py::arg("observer") = py::none(), py::arg("quant_min") = py::none(),
       py::arg("quant_max") = py::none(), py::arg("is_dynamic") = false);
-  copy_constructor<Fake>(cls);
   buffer_property(cls, "scale", "float32 [1] or [channels]");
   buffer_property(cls, "zero_point", "int32 (float32 for float-qparams), shape of scale");
   cls.def_property_readonly("activation_post_process", &Fake::activation_post_process)
@@ -121,6 +122,7 @@ void bind_fixed(py::module_& m) {
   using Fixed = FixedQParamsFakeQuantize;
   py::class_<Fixed, FakeQuantize, PyObserver<Fixed>, std::shared_ptr<Fixed>> cls(
       m, "FixedQParamsFakeQuantize", "FakeQuantize with the scale of a FixedQParamsObserver.");
+  copy_constructor<Fixed>(cls);
   constructor<Fixed>(
       cls,
       [](auto tag) {
@@ -129,7 +131,6 @@ void bind_fixed(py::module_& m) {
         };
       },
       py::arg("observer"));
-  copy_constructor<Fixed>(cls);
 }
 
 void bind_fused(py::module_& m) {
@@ -137,6 +138,7 @@ void bind_fused(py::module_& m) {
   py::class_<Fused, FakeQuantize, PyObserver<Fused>, std::shared_ptr<Fused>> cls(
       m, "FusedMovingAvgObsFakeQuantize",
       "Observes by moving average and fake-quantizes in one step, with FBGEMM's scale.");
+  copy_constructor<Fused>(cls);
   constructor<Fused>(
       cls,
       [](auto tag) {
@@ -150,7 +152,6 @@ void bind_fused(py::module_& m) {
         };
       },
       py::arg("observer") = py::none(), py::arg("quant_min") = 0, py::arg("quant_max") = 255);
-  copy_constructor<Fused>(cls);
   cls.def_property_readonly("is_symmetric_quant",
                             [](const Fused& f) { return is_symmetric(f.qscheme()); });
 }

@@ -23,6 +23,11 @@ py::object prepare(const py::object& model, const py::object& quantizer) {
   return model;
 }
 
+py::object prepare_qat(const py::object& model, const py::object& quantizer) {
+  prepare_qat_pt2e(graph_module(model), *quantizer_from_python(quantizer));
+  return model;
+}
+
 py::object convert(const py::object& model, const py::object& use_reference_representation,
                    bool fold_quantize, bool fold_quantize_into_mutable_buffers) {
   if (!PyBool_Check(use_reference_representation.ptr())) {
@@ -44,6 +49,10 @@ void bind_pt2e(py::module_& m) {
   m.def("prepare_pt2e", &prepare, py::arg("model"), py::arg("quantizer"),
         "Folds batch norms, lets the quantizer annotate and inserts observers; returns the model, "
         "which is changed in place.\n\nRaises ValueError for a model that is prepared already.");
+  m.def("prepare_qat_pt2e", &prepare_qat, py::arg("model"), py::arg("quantizer"),
+        "As prepare_pt2e, for quantization-aware training: inserts fake-quantizes and rewrites "
+        "convolutions with batch norm so that the folded weight is quantized. Train with "
+        "pt2q.interop.torch, then call convert_pt2e.");
   m.def("convert_pt2e", &convert, py::arg("model"), py::arg("use_reference_representation") = false,
         py::arg("fold_quantize") = true, py::arg("fold_quantize_into_mutable_buffers") = false,
         "Replaces observers by quantize/dequantize operators and stores weights as integers; "

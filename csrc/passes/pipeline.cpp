@@ -22,6 +22,10 @@ std::vector<Pass> prepare_passes(Quantizer& quantizer, bool is_qat) {
                       quantizer.validate(m);
                       return false;
                     }});
+  if (is_qat) {  // after annotation, which is written for plain convolutions and batch norms
+    passes.push_back(
+        {"qat_conv_bn", "Batch norms are trained on top of the folded weight.", qat_conv_bn});
+  }
   passes.push_back({"insert_observers", "Observers are made from the annotations and inserted.",
                     [&quantizer, is_qat](GraphModule& m) {
                       insert_observers(m, quantizer, is_qat);
@@ -38,6 +42,8 @@ std::vector<Pass> convert_passes(bool fold, bool reference_representation) {
   std::vector<Pass> passes = {
       {"replace_observers", "Observers become quantize and dequantize operators.",
        replace_observers},
+      {"fold_qat_conv_bn", "Batch norms trained with a quantized weight are folded into it.",
+       fold_qat_conv_bn},
       {"duplicate_dq", "Every annotated user gets its own dequantize.", duplicate_dq},
       {"port_metadata", "New nodes take module path and tags of what they belong to.",
        port_metadata}};

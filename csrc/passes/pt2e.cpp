@@ -46,6 +46,7 @@ void set_training(GraphModule& model, bool training) {
 }  // namespace
 
 void prepare_pt2e(GraphModule& model, Quantizer& quantizer) { prepare(model, quantizer, false); }
+void prepare_qat_pt2e(GraphModule& model, Quantizer& quantizer) { prepare(model, quantizer, true); }
 
 void convert_pt2e(GraphModule& model, bool use_reference_representation, bool fold_quantize) {
   if (!model.prepared) {

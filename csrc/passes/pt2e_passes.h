@@ -14,12 +14,16 @@ namespace pt2q {
 // Folds a batch norm (in eval form) into the convolution, transposed convolution or linear in front
 // of it (SPEC 4.1). Returns true when it changed something.
 bool fold_conv_bn(GraphModule& module);
+// Rewrites convolution → batch norm for training with the folded weight quantized (SPEC 4.6).
+bool qat_conv_bn(GraphModule& module);
 // Creates observers from the annotations and inserts them (SPEC 4.2 to 4.4).
 void insert_observers(GraphModule& module, Quantizer& quantizer, bool is_qat);
 
 // --- convert ---
 // Replaces observers by quantize/dequantize operators (SPEC 5.1).
 bool replace_observers(GraphModule& module);
+// Folds what qat_conv_bn has rewritten into one convolution (SPEC 5.3).
+bool fold_qat_conv_bn(GraphModule& module);
 // Gives every annotated user of a dequantize its own copy (SPEC 5.4).
 bool duplicate_dq(GraphModule& module);
 // Hands stack trace, module stack and quantization tag on to the new nodes (SPEC 5.5).

@@ -12,6 +12,11 @@ namespace pt2q {
 // (SPEC sections 1.2 and 4). Throws ValueError for a model that is already prepared.
 void prepare_pt2e(GraphModule& model, Quantizer& quantizer);
 
+// The same for quantization-aware training: fake-quantizes are inserted, and convolutions with
+// batch norm are rewritten so that the weight is quantized as it will be after folding (SPEC 4.6).
+// Train the model elsewhere (pt2q.interop.torch in Python), load its state, then call convert_pt2e.
+void prepare_qat_pt2e(GraphModule& model, Quantizer& quantizer);
+
 // Replaces observers by quantize/dequantize operators and folds weights to integers; changes
 // `model` in place (SPEC section 5). With use_reference_representation, int8 operators become
 // integer arithmetic in ATen operators. Throws AssertionError for a model that was not prepared.
