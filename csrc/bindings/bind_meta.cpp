@@ -4,6 +4,7 @@
 #include "base/strings.h"
 #include "bindings/bindings.h"
 #include "bindings/caster.h"
+#include "bindings/node_args.h"
 #include "pt2q/error.h"
 #include "pt2q/quantizer.h"
 
@@ -14,14 +15,6 @@ struct MetaView {
   std::shared_ptr<Node> node;
   NodeMeta& meta() const { return node->meta; }
 };
-
-py::dict module_stack(const NodeMeta& meta) {
-  py::dict out;
-  for (const auto& entry : meta.nn_module_stack) {
-    out[py::str(entry.path)] = py::make_tuple(entry.path, entry.type);
-  }
-  return out;
-}
 
 std::vector<ModuleStackEntry> module_stack_from(const py::object& value) {
   std::vector<ModuleStackEntry> out;
@@ -48,7 +41,8 @@ py::object find(const MetaView& view, const std::string& key) {
   const NodeMeta& meta = view.meta();
   if (key == "val") return meta.val.is_none() ? py::object() : value_to_python(meta.val);
   if (key == "nn_module_stack") {
-    return meta.nn_module_stack.empty() ? py::object() : py::object(module_stack(meta));
+    return meta.nn_module_stack.empty() ? py::object()
+                                        : py::object(module_stack_to_python(meta.nn_module_stack));
   }
   if (key == "stack_trace") {
     return meta.stack_trace.empty() ? py::object() : py::object(py::str(meta.stack_trace));
@@ -61,6 +55,12 @@ py::object find(const MetaView& view, const std::string& key) {
   }
   if (key == "quantization_annotation") {
     return meta.quantization_annotation ? py::cast(meta.quantization_annotation) : py::object();
+  }
+  if (key == "from_node") {
+    if (!meta.origin) return py::object();
+    py::list sources;
+    sources.append(py::cast(meta.origin));
+    return std::move(sources);
   }
   if (key == "custom") return meta.custom.empty() ? py::object() : py::object(custom_dict(meta));
   const auto it = meta.extras.find(key);
@@ -94,6 +94,10 @@ void set(const MetaView& view, const std::string& key, const py::object& value) 
   } else if (key == "quantization_annotation") {
     meta.quantization_annotation =
         value.is_none() ? nullptr : value.cast<std::shared_ptr<QuantizationAnnotation>>();
+  } else if (key == "from_node") {
+    const auto sources = value.cast<py::sequence>();
+    meta.origin =
+        sources.size() == 0 ? NodeSource() : sources[sources.size() - 1].cast<NodeSource>();
   } else if (key == "custom") {
     meta.custom.clear();
     for (const auto& item : value.cast<py::dict>()) {
@@ -107,7 +111,7 @@ void set(const MetaView& view, const std::string& key, const py::object& value) 
 std::vector<std::string> keys(const MetaView& view) {
   std::vector<std::string> out;
   for (const char* key : {"val", "nn_module_stack", "stack_trace", "source_fn_stack",
-                          "quantization_annotation", "custom"}) {
+                          "quantization_annotation", "from_node", "custom"}) {
     if (find(view, key)) out.emplace_back(key);
   }
   for (const auto& [key, value] : view.meta().extras) {
@@ -123,6 +127,7 @@ void erase(const MetaView& view, const std::string& key) {
   if (key == "stack_trace") meta.stack_trace.clear();
   if (key == "source_fn_stack") meta.source_fn.clear();
   if (key == "quantization_annotation") meta.quantization_annotation.reset();
+  if (key == "from_node") meta.origin = NodeSource();
   if (key == "custom") meta.custom.clear();
   meta.extras.erase(key);
 }
@@ -179,6 +184,14 @@ void bind_tensor_meta(py::module_& m) {
 }
 
 }  // namespace
+
+py::dict module_stack_to_python(const std::vector<ModuleStackEntry>& stack) {
+  py::dict out;
+  for (const auto& entry : stack) {
+    out[py::str(entry.path)] = py::make_tuple(entry.path, entry.type);
+  }
+  return out;
+}
 
 void bind_meta(py::module_& m) {
   bind_tensor_meta(m);

@@ -31,5 +31,6 @@ void bind_pt2e(py::module_& m);
 void bind_quantized(py::module_& m);
 void bind_modes(py::module_& m);
 void bind_io(py::module_& m);
+void bind_debug(py::module_& m);
 
 }  // namespace pt2q::python

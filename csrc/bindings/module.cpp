@@ -30,4 +30,5 @@ PYBIND11_MODULE(_core, m) {
   bind_quantized(m);
   bind_modes(m);
   bind_io(m);
+  bind_debug(m);
 }

@@ -44,6 +44,7 @@ class Builder {
     }
     add_output(json_array(json_field(signature, "output_specs"), "output_specs"));
     keep_remaining_weights();
+    module_->graph().record_origins();
     module_->exported = true;
     return std::move(module_);
   }

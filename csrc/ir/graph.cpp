@@ -314,6 +314,26 @@ void Graph::erase_node(Node* node) {
   --size_;
 }
 
+void stands_for(Node* node, const Node& original) {
+  static const std::string kHandle = "numeric_debug_handle";
+  if (node == &original) return;
+  node->meta.origin = original.meta.origin;
+  const auto handle = original.meta.custom.find(kHandle);
+  if (handle == original.meta.custom.end()) {
+    node->meta.custom.erase(kHandle);
+  } else {
+    node->meta.custom[kHandle] = handle->second;
+  }
+}
+
+void Graph::record_origins() {
+  static std::atomic<int64_t> programs{0};
+  const int64_t id = ++programs;
+  for (Node* n = first_; n != nullptr; n = n->next_) {
+    if (n->opcode_ == OpCode::CallFunction && !n->meta.origin) n->meta.origin = {n->name_, id};
+  }
+}
+
 Graph::InsertPoint::~InsertPoint() {
   graph_->insert_before_ = saved_ != nullptr && saved_->erased() ? nullptr : saved_;
 }

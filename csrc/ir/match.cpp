@@ -316,6 +316,7 @@ Node* Replacement::apply(Graph& graph, const Match& match) const {
   for (size_t i = 0; i + 1 < statements.size(); ++i) instance.add(statements[i]);
   const Value result = instance.value(statements.back().args[0]);
   Node* node = result.as<Node*>();
+  stands_for(node, *root);
   root->replace_all_uses_with(node);
   for (auto it = match.interior.rbegin(); it != match.interior.rend(); ++it) {
     if ((*it)->users().empty() && *it != node) graph.erase_node(*it);

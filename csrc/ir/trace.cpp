@@ -130,6 +130,7 @@ void Tracer::describe_origin(Node* node, const std::string& source_fn) const {
     node->meta.source_fn = from.source_fn.empty() ? source_fn : from.source_fn;
     node->meta.stack_trace = from.stack_trace;
     node->meta.custom = from.custom;
+    node->meta.origin = from.origin;
     return;
   }
   node->meta.source_fn = source_fn;
@@ -224,6 +225,7 @@ void Tracer::finish(const Value& result) {
   refuse_buffer_writes();
   module_.graph().output(lower_value(result));
   module_.graph().eliminate_dead_code();
+  module_.graph().record_origins();
   module_.graph().lint();
 }
 

@@ -61,6 +61,9 @@ struct Chain {
 // Walks from `root` over single users: activations, and one addition of a tensor of the same shape.
 Chain walk_chain(Node* root);
 
+// `fused` gives the value of `last`, or of what `last` quantizes: its debug handle is that one's.
+void gives_value_of(Node* fused, const Node* last);
+
 // Dimensions of a node's value, empty when unknown.
 std::optional<SymShape> shape_of(const Node* node);
 DType dtype_of(const Node* node);  // Float64 when unknown (which no kernel takes)

@@ -3,6 +3,7 @@
 #include "base/strings.h"
 #include "onednn/lower.h"
 #include "ops/support/epilogue_args.h"
+#include "passes/qdq.h"
 
 namespace pt2q {
 namespace {
@@ -119,6 +120,11 @@ Chain walk_chain(Node* root) {
     chain.last = user;
   }
   return chain;
+}
+
+void gives_value_of(Node* fused, const Node* last) {
+  if (is_quantize(last) && last->arg_node(0) != nullptr) last = last->arg_node(0);
+  stands_for(fused, *last);
 }
 
 std::optional<SymShape> shape_of(const Node* node) {

@@ -260,6 +260,7 @@ class Int8Fuser {
                                        std::move(args), tail);
     fused->meta = root.node->meta;
     fused->meta.val = infer_node(*fused);
+    gives_value_of(fused, last);
     last->replace_all_uses_with(fused);
   }
 
@@ -299,6 +300,7 @@ bool fuse_float_root(GraphModule& module, ConstantValues& constants, const Root&
                                     std::move(args));
   fused->meta = root.node->meta;
   fused->meta.val = infer_node(*fused);
+  gives_value_of(fused, chain.last);
   chain.last->replace_all_uses_with(fused);
   return true;
 }

@@ -29,6 +29,7 @@ void replace(Graph& graph, Node* node, Node* last, const std::string& op, std::v
   Node* fused = graph.call_function(op, std::move(args), kwargs);
   fused->meta = node->meta;
   fused->meta.val = infer_node(*fused);
+  gives_value_of(fused, last);
   last->replace_all_uses_with(fused);
 }
 

@@ -125,8 +125,10 @@ _PACKAGES = {
     "_export",
     "amp",
     "ao",
+    "debug",
     "export",
     "fx",
+    "interop",
     "ipex",
     "jit",
     "nn",
@@ -142,6 +144,7 @@ _MEMBERS = {
     "convert_pt2e": "pt2q.ao.quantization.quantize_pt2e",
     "load": "pt2q.serialization",
     "prepare_pt2e": "pt2q.ao.quantization.quantize_pt2e",
+    "prepare_qat_pt2e": "pt2q.ao.quantization.quantize_pt2e",
     "save": "pt2q.serialization",
 }
 

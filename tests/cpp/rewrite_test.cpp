@@ -16,6 +16,7 @@
 #include "ir/text.h"
 #include "onednn/lower.h"
 #include "passes/pt2e_passes.h"
+#include "pt2q/debug.h"
 #include "pt2q/error.h"
 #include "pt2q/qconfig.h"
 #include "pt2q/quantizers.h"
@@ -46,6 +47,11 @@ const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = [] {
     std::vector<Pass> out = convert_passes(true, true);
     for (Pass& pass : lowering_passes()) out.push_back(std::move(pass));
+    out.push_back({"qat_conv_bn", "", qat_conv_bn});
+    out.push_back({"insert_output_loggers", "", [](GraphModule& m) {
+                     insert_output_loggers(m);
+                     return true;
+                   }});
     add_prepare<X86InductorQuantizer>("prepare x86", get_default_x86_inductor_quantization_config(),
                                       &out);
     add_prepare<XPUInductorQuantizer>("prepare xpu", get_default_xpu_inductor_quantization_config(),

@@ -29,11 +29,19 @@ struct ModuleStackEntry {
   std::string type;  // "pt2q.nn.modules.conv.Conv2d"
 };
 
+// The node of an exported program that a node stands for, through all rewrites.
+struct NodeSource {
+  std::string name;      // "" for nodes that were added later
+  int64_t graph_id = 0;  // one number per exported program
+  explicit operator bool() const { return !name.empty(); }
+};
+
 struct NodeMeta {
   Value val;  // TensorMeta, SymInt/int, or a List of them; None when unknown
   std::vector<ModuleStackEntry> nn_module_stack;
   std::string source_fn;    // "conv2d", "relu_": what the user called
   std::string stack_trace;  // "File "...", line N, in forward"
+  NodeSource origin;
   std::shared_ptr<QuantizationAnnotation> quantization_annotation;
   std::map<std::string, Value> custom;  // small facts: "numeric_debug_handle", "quantization_tag"
   std::map<std::string, std::any>
@@ -95,6 +103,9 @@ class Node {
   bool erased_ = false;
 };
 
+// `node` computes what `original` did: origin and debug handle become those of `original`.
+void stands_for(Node* node, const Node& original);
+
 // Shared ownership (enable_shared_from_this) lets a handle of another language keep the graph of a
 // node alive.
 class Graph : public std::enable_shared_from_this<Graph> {
@@ -153,6 +164,8 @@ class Graph : public std::enable_shared_from_this<Graph> {
   std::string unique_name(const std::string& wanted);
   // Gives `node` a name no living node has (that of an erased one, for its replacement).
   void rename(Node* node, const std::string& name);
+  // Gives every operator without an origin itself as origin: called once for a new program.
+  void record_origins();
   // Removes pure call_function/get_attr nodes without users; true when something went.
   bool eliminate_dead_code();
   // Throws InternalError naming the node when users, order, arity or targets are inconsistent.

@@ -1,6 +1,7 @@
 // Everything in the public C++ API.
 #pragma once
 
+#include "pt2q/debug.h"
 #include "pt2q/dtype.h"
 #include "pt2q/error.h"
 #include "pt2q/graph.h"

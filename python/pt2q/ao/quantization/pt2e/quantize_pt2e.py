@@ -1,5 +1,5 @@
-"""``prepare_pt2e`` and ``convert_pt2e``, at torchao's path."""
+"""``prepare_pt2e``, ``prepare_qat_pt2e`` and ``convert_pt2e``, at torchao's path."""
 
-from pt2q._core import convert_pt2e, prepare_pt2e
+from pt2q._core import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 
-__all__ = ["convert_pt2e", "prepare_pt2e"]
+__all__ = ["convert_pt2e", "prepare_pt2e", "prepare_qat_pt2e"]

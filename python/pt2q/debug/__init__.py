@@ -1,0 +1,27 @@
+"""Finding the layers that lose accuracy: ``sqnr_report``, and the numeric debugger it is built on."""
+
+from pt2q.ao.quantization.pt2e._numeric_debugger import (
+    NodeAccuracySummary,
+    NodeSourceDebugInfo,
+    OutputLogger,
+    QuantizationComparisonResult,
+    compare_results,
+    extract_results_from_loggers,
+    generate_numeric_debug_handle,
+    prepare_for_propagation_comparison,
+)
+from pt2q.debug._report import LayerAccuracy, SqnrReport, sqnr_report
+
+__all__ = [
+    "LayerAccuracy",
+    "NodeAccuracySummary",
+    "NodeSourceDebugInfo",
+    "OutputLogger",
+    "QuantizationComparisonResult",
+    "SqnrReport",
+    "compare_results",
+    "extract_results_from_loggers",
+    "generate_numeric_debug_handle",
+    "prepare_for_propagation_comparison",
+    "sqnr_report",
+]
