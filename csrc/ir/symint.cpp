@@ -118,6 +118,14 @@ std::string SymInt::to_string() const { return expr_ ? expr_text(*expr_) : std::
 SymInt operator+(const SymInt& a, const SymInt& b) {
   if (is_value(a, 0)) return b;
   if (is_value(b, 0)) return a;
+  if (a.is_constant() && !b.is_constant()) return b + a;  // constants stand last
+  // (x + c) + d is x + (c + d): a convolution that keeps the size then shows the same expression.
+  if (b.is_constant() && a.expr() != nullptr && a.expr()->kind == Kind::Add) {
+    const SymExpr& right = *a.expr()->operands[1];
+    if (right.kind == Kind::Constant) {
+      return SymInt(a.expr()->operands[0], a.hint() - right.value) + SymInt(right.value + b.hint());
+    }
+  }
   return combine(Kind::Add, a, b);
 }
 SymInt operator-(const SymInt& a, const SymInt& b) { return a + b * SymInt(-1); }

@@ -4,6 +4,7 @@
 
 #include "pt2q/error.h"
 #include "pt2q/schema.h"
+#include "pt2q/symint.h"
 
 namespace pt2q {
 namespace {
@@ -59,6 +60,17 @@ TEST(Graph, InsertionPointIsRestored) {
     EXPECT_EQ(n->next(), out);
   }
   EXPECT_EQ(g.last(), out);
+}
+
+TEST(SymInt, AddedConstantsFold) {
+  const SymInt n = SymInt::symbol("n", 8);
+  const SymInt same = n + SymInt(2) - SymInt(3) + SymInt(1);  // a 3x3 convolution with padding 1
+  EXPECT_EQ(same.to_string(), "n");
+  EXPECT_EQ(same.hint(), 8);
+  EXPECT_EQ((SymInt(3) + n + SymInt(-1)).to_string(), "(n + 2)");
+  EXPECT_EQ((n + SymInt(4) + n).evaluate({{"n", 5}}), 14);
+  const SymInt strided = floordiv(n + SymInt(2) - SymInt(3), SymInt(2)) + SymInt(1);
+  EXPECT_EQ(strided, floordiv(n - SymInt(1), SymInt(2)) + SymInt(1));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import pathlib
@@ -32,10 +33,11 @@ def run_blocks(number: str, blocks: list[str], namespace: dict) -> None:
             TABLE[-1] = (number, i, "runs")
 
 
-def allow_xpu() -> None:
-    """The documents for Intel GPUs run on the CPU engine where there is none."""
-    if importlib.util.find_spec("pt2q.xpu") is not None:
-        importlib.import_module("pt2q.xpu").allow_cpu_fallback()
+def cpu_instead_of_xpu():
+    """A context in which the documents for Intel GPUs run on the CPU engine where there is none."""
+    if importlib.util.find_spec("pt2q.xpu") is None:
+        return contextlib.nullcontext()
+    return importlib.import_module("pt2q.xpu").allow_cpu_fallback()
 
 
 def write_random_weights(path: pathlib.Path) -> None:
@@ -158,9 +160,18 @@ class Model(pt2q.nn.Module):
         return self.fc(self.relu(self.conv(x)).mean([2, 3]))
 
 
+def check_document_004(namespace: dict, data: list) -> None:
+    eager, compiled = namespace["modelImpe"], namespace["modelJit"]
+    assert type(eager.module.conv).__name__ == "Conv2d"
+    assert "QuantizedConv2d(3, 16" in repr(eager)
+    for x in (data[1], pt2q.randn(2, 3, 24, 20)):
+        want = namespace["model"](x)
+        assert relative_error(compiled(x), want) < 0.05
+        assert tuple(eager(x).shape) == tuple(want.shape)
+
+
 @pytest.mark.parametrize("dtype", ["quint8", "qint8"])
 def test_document_004(dtype, capsys):
-    allow_xpu()
     imperative, script = documents.code_blocks(documents.document("004"))
     pt2q.manual_seed(0)
     data = [pt2q.randn(4, 3, 16, 16) for _ in range(4)]
@@ -175,13 +186,8 @@ def test_document_004(dtype, capsys):
         "warmup_data": data[0],
         "inference_dta": data[0],
     }
-    run_blocks("004", [imperative, script], namespace)
+    with cpu_instead_of_xpu():
+        run_blocks("004", [imperative, script], namespace)
+        check_document_004(namespace, data)
     printed = capsys.readouterr().out
     assert "conv_relu (conv_unary)" in printed  # graph_for names the fusion
-    eager, compiled = namespace["modelImpe"], namespace["modelJit"]
-    assert type(eager.module.conv).__name__ == "Conv2d"
-    assert "QuantizedConv2d(3, 16" in repr(eager)
-    for x in (data[1], pt2q.randn(2, 3, 24, 20)):
-        want = namespace["model"](x)
-        assert relative_error(compiled(x), want) < 0.05
-        assert tuple(eager(x).shape) == tuple(want.shape)
