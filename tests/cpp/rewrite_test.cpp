@@ -67,6 +67,7 @@ const std::vector<Pass>& passes() {
                          observer_class("MinMaxObserver")
                              .with_args({{"dtype", Value(DType::QInt8)},
                                          {"qscheme", Value("per_tensor_symmetric")}})};
+    out.push_back({"fuse_sums", "", fuse_sums});
     out.push_back({"prepare jit", "", [minmax](GraphModule& m) {
                      prepare_jit(m, {{"", minmax}});
                      return true;
