@@ -11,5 +11,5 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section("code blocks of the source documents")
     terminalreporter.write_line("document  Python block  status")
-    for document, block, status in sorted(documents.TABLE):
+    for (document, block), status in sorted(documents.TABLE.items()):
         terminalreporter.write_line(f"{document:8}  {block:12}  {status}")
