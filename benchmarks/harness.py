@@ -97,10 +97,17 @@ class Contender:
             self._process.kill()
 
 
-def run_rounds(contenders: list[Contender], rounds: int, seconds: float) -> None:
+def run_rounds(contenders: list[Contender], rounds: int, seconds: float) -> dict[str, str]:
+    """Samples all in turn. A contender that stops leaves the list; returns their errors by name."""
+    failed = {}
     for _ in range(rounds):
-        for contender in contenders:
-            contender.sample(seconds)
+        for contender in list(contenders):
+            try:
+                contender.sample(seconds)
+            except (Failed, BrokenPipeError) as error:
+                failed[contender.name] = f"stopped while being timed: {error}"
+                contenders.remove(contender)
+    return failed
 
 
 def _chosen(samples: list[Sample]) -> list[Sample]:

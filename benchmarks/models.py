@@ -51,7 +51,9 @@ def measure(group: str, case: Case, args: argparse.Namespace, log: Any) -> dict[
         if contender.info["sqnr_db"] < ENOUGH_DB[CONTENDERS[name].kind]:
             raise Failed(f"{name} computes something else: {contender.info['sqnr_db']:.1f} dB against float32")  # fmt: skip
         running.append(contender)
-    run_rounds(running, args.rounds, args.seconds)
+    failed = run_rounds(running, args.rounds, args.seconds)
+    if failed:
+        raise Failed(str(failed))
     for contender in running:
         contender.close()
     by_name = {c.name: c for c in running}

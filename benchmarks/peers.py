@@ -91,7 +91,7 @@ def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[
     from roofline import bound
 
     running, failed = start(case, names, args, log)
-    run_rounds(running, args.rounds, args.seconds)
+    failed |= run_rounds(running, args.rounds, args.seconds)
     roofline = {}
     if limits:
         ours_only = [c for c in running if CONTENDERS[c.name].ours]
