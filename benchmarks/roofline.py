@@ -19,8 +19,6 @@ import numpy as np
 
 from harness import HERE
 
-_CACHES = (("l2", "SC_LEVEL2_CACHE_SIZE"), ("l3", "SC_LEVEL3_CACHE_SIZE"))
-
 
 def _bytes(meta: Any) -> int:
     if meta is None or not hasattr(meta, "shape"):
@@ -60,9 +58,9 @@ def _rate(row: dict[str, Any], limits: dict[str, Any]) -> float:
 
 
 def _bandwidth(size: int, limits: dict[str, Any]) -> tuple[str, float]:
-    for level, name in _CACHES:
+    for level in ("l2", "l3"):
         own = limits["threads"] if level == "l2" else 1  # each core has its own second-level cache
-        if size <= own * os.sysconf(name):
+        if size <= own * limits[f"{level}_bytes"]:
             return level, 1e9 * float(limits[f"{level}_gbs"])
     return "dram", 1e9 * float(limits["dram_gbs"])
 

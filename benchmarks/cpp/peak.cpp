@@ -5,6 +5,7 @@
 // programs disturb little. An operation is a multiplication or an addition: a multiply-add is two.
 #include <immintrin.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -206,6 +207,13 @@ double read_rate(int threads, size_t bytes) {
   return found;
 }
 
+// What the C library says of a cache; `usual` where it does not know, and never more than `most`:
+// virtual machines report the sum over the host.
+long cache_bytes(int name, long usual, long most) {
+  const long bytes = sysconf(name);
+  return bytes > 0 ? std::min(bytes, most) : usual;
+}
+
 void print_route(const char* key, int threads, const Route& route) {
   if (route.run == nullptr) return;
   const double operations =
@@ -227,6 +235,9 @@ int main(int argc, char** argv) {
   print_route("int8", threads, best_int8(cpu));
   print_route("bf16", threads, best_bf16(cpu));
   print_route("float32", threads, best_float32(cpu));
+  std::printf(" \"l2_bytes\": %ld, \"l3_bytes\": %ld,\n",
+              cache_bytes(_SC_LEVEL2_CACHE_SIZE, 1L << 20, 4L << 20),
+              cache_bytes(_SC_LEVEL3_CACHE_SIZE, 16L << 20, 32L << 20));
   std::printf(" \"l1_gbs\": %.1f,", read_rate(threads, size_t{16} << 10));
   std::printf(" \"l2_gbs\": %.1f,", read_rate(threads, size_t{256} << 10));
   std::printf(" \"l3_gbs\": %.1f,", read_rate(threads, size_t{6} << 20));
