@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "ir/autocast.h"
 #include "pt2q/call_listener.h"
 #include "pt2q/error.h"
 
@@ -231,6 +232,7 @@ void Tracer::finish(const Value& result) {
 
 Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string, Value>& kwargs) {
   std::vector<Value> full = normalize_args(op, std::move(args), kwargs);
+  autocast_args(op, &full);
   Tracer* tracer = Tracer::current();
   if (tracer != nullptr) {
     const bool traced = std::any_of(full.begin(), full.end(),

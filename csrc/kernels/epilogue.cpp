@@ -31,7 +31,7 @@ void check_spec(const EpilogueSpec& spec, int64_t channels) {
   const auto adds = std::count_if(spec.ops.begin(), spec.ops.end(),
                                   [](const PostOp& op) { return op.kind == PostOpKind::add; });
   if (adds > 1) throw ValueError("epilogue: more than one residual add");
-  if (spec.out == ElemType::f32) return;
+  if (is_real(spec.out)) return;
   if (!(spec.out_scale > 0)) throw ValueError("epilogue: out_scale must be positive");
   if (spec.qmin > spec.qmax || spec.qmin < type_min(spec.out) || spec.qmax > type_max(spec.out))
     throw ValueError("epilogue: [qmin, qmax] = [" + std::to_string(spec.qmin) + ", " +
@@ -90,7 +90,7 @@ double output_bound(const EpilogueSpec& spec, double max_abs_acc) {
 }
 
 bool try_fast(const EpilogueSpec& spec, double max_abs_acc, Epilogue& out) {
-  if (spec.out == ElemType::f32) return false;
+  if (is_real(spec.out)) return false;
   const double bound = output_bound(spec, max_abs_acc);
   if (!(bound < 2147483000.0) || !std::isfinite(out.inv_scale)) return false;
   size_t i = 0;

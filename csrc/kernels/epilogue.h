@@ -5,6 +5,7 @@
 //   y         = fma(float(acc), scale[oc], bias[oc])                 one rounding
 //   post-ops  in order, on y in real units (PostOp below)
 //   float32   y as it is
+//   bfloat16  y rounded to nearest even
 //   u8 / s8   q = clamp(rint(y * inv_scale) + zero_point, qmin, qmax), rint half to even,
 //             inv_scale = float(1.0 / double(out_scale)); NaN gives 0, as quantize_per_tensor does
 #pragma once
@@ -15,7 +16,11 @@
 
 namespace pt2q::kernels {
 
-enum class ElemType { f32, u8, s8 };
+enum class ElemType { f32, u8, s8, bf16 };  // bf16: outputs only
+constexpr int elem_bytes(ElemType type) {
+  return type == ElemType::f32 ? 4 : type == ElemType::bf16 ? 2 : 1;
+}
+constexpr bool is_real(ElemType type) { return elem_bytes(type) > 1; }
 
 enum class PostOpKind {
   relu,

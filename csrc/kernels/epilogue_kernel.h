@@ -3,8 +3,9 @@
 //
 // V: F (16 floats), I (16 int32); load_i, load_f, set_f, to_float, to_int (rint half even), fma,
 // mul, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x, y),
-// zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n),
-// store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2 / store_q16x4.
+// zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n), store_bf16(ptr,
+// f, n), store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2 /
+// store_q16x4.
 #pragma once
 
 #include "kernels/epilogue.h"
@@ -124,6 +125,10 @@ struct EpilogueKernel {
   static void store_general(const Epilogue& e, const EpilogueBlock& b, ptrdiff_t at, int n, F y) {
     if (e.out == ElemType::f32) {
       V::store_fn(static_cast<float*>(b.dst) + at, y, n);
+      return;
+    }
+    if (e.out == ElemType::bf16) {
+      V::store_bf16(static_cast<uint16_t*>(b.dst) + at, y, n);
       return;
     }
     const F scaled = V::mul(y, V::set_f(e.inv_scale));

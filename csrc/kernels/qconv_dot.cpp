@@ -43,7 +43,7 @@ EpilogueBlock ConvPlan::block_at(const Run& r, const Panels& p, int64_t pixel) c
   b.channels = static_cast<int>(std::min<int64_t>(16 * p.count, per_group - p.panel * 16));
   b.scale = epilogue.scale.data() + panel_index(p) * 16;
   b.bias = epilogue.bias.data() + panel_index(p) * 16;
-  const int64_t dst_size = epilogue.out == ElemType::f32 ? 4 : 1;
+  const int64_t dst_size = elem_bytes(epilogue.out);
   b.dst = r.dst + (pixel * spec.dst_stride + channel) * dst_size;
   b.dst_stride = spec.dst_stride;
   if (epilogue.has_add) {
@@ -153,7 +153,7 @@ void ConvPlan::start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) 
   out.block = block;
   out.acc = acc;
   out.block.acc = acc;
-  out.dst_step = spec.dst_stride * (epilogue.out == ElemType::f32 ? 4 : 1);
+  out.dst_step = spec.dst_stride * elem_bytes(epilogue.out);
   out.residual_step = spec.residual_stride * (wide ? 4 : 1);
   out.store.set(epilogue);
   out.store.scale = block.scale;

@@ -1,3 +1,4 @@
+#include "kernels/bfloat16.h"
 #include "kernels/qconv.h"
 
 namespace pt2q::kernels {
@@ -55,6 +56,8 @@ void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* s
       const int64_t at = pixel * dst_stride + oc;
       if (spec.epilogue.out == ElemType::f32) {
         static_cast<float*>(dst)[at] = y;
+      } else if (spec.epilogue.out == ElemType::bf16) {
+        float_to_bfloat16(&y, 1, static_cast<uint16_t*>(dst) + at);
       } else {
         static_cast<uint8_t*>(dst)[at] = static_cast<uint8_t>(epilogue_quantize(spec.epilogue, y));
       }

@@ -10,8 +10,6 @@ namespace {
 // Weights that pass by for every block of pixels: they stream from L2 without loss.
 constexpr int64_t kWeightsTarget = 256 << 10;
 
-int64_t elem_size(ElemType type) { return type == ElemType::f32 ? 4 : 1; }
-
 }  // namespace
 
 // Two blocks in flight: one being multiplied, one being stored.
@@ -71,8 +69,8 @@ void ConvPlan::tile_strip(const Run& r, const Strip& s, const Panels& p, TilePip
 // All panels of `p` for the pixels that pipe.args.src and pipe.rows name; `first` places panel 0.
 void ConvPlan::tile_block(const Panels& p, const EpilogueBlock& first, int tiles,
                           TilePipe& pipe) const {
-  const int64_t dst_size = elem_size(epilogue.out);
-  const int64_t residual_size = epilogue.has_add ? elem_size(epilogue.add.residual_type) : 1;
+  const int64_t dst_size = elem_bytes(epilogue.out);
+  const int64_t residual_size = epilogue.has_add ? elem_bytes(epilogue.add.residual_type) : 1;
   const int64_t channels = spec.shape.out_c / spec.shape.groups - p.panel * 16;
   TileArgs& args = pipe.args;
   const int32_t* start = zero_init ? nullptr : init.data() + panel_index(p) * 16;
@@ -145,9 +143,9 @@ void ConvPlan::point_tiles(const Strip& s, const Panels& p, const int64_t* start
 void ConvPlan::list_rows(const Strip& s, int64_t m, int tiles, const int64_t* start,
                          TileRows& out) const {
   const int64_t end = strip_end(s);
-  const int64_t dst_step = spec.dst_stride * elem_size(epilogue.out);
+  const int64_t dst_step = spec.dst_stride * elem_bytes(epilogue.out);
   const int64_t residual_step =
-      epilogue.has_add ? spec.residual_stride * elem_size(epilogue.add.residual_type) : 0;
+      epilogue.has_add ? spec.residual_stride * elem_bytes(epilogue.add.residual_type) : 0;
   const bool gaps = frame.mode != FrameMode::direct && !dense();
   int count = 0;
   for (int t = 0; t < tiles; ++t) {

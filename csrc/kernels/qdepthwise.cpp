@@ -250,7 +250,6 @@ void QDepthwise::Plan::run_tiles(const uint8_t* src, uint8_t* dst, const uint8_t
   const int64_t block = item % blocks, group = item / blocks % row_groups;
   const int64_t image = item / blocks / row_groups;
   const int64_t row = group * weights->shared_rows;
-  const auto bytes_of = [](ElemType type) { return type == ElemType::f32 ? 4 : 1; };
   DepthwiseTile tile;
   set_rows(src + image * s.in_h * s.in_w * spec.src_stride, row * s.stride_h - s.pad_top, block,
            tile);
@@ -270,8 +269,8 @@ void QDepthwise::Plan::run_tiles(const uint8_t* src, uint8_t* dst, const uint8_t
   tile.dst_row_stride = out_w * spec.dst_stride;
   tile.residual_stride = spec.residual_stride;
   tile.residual_row_stride = out_w * spec.residual_stride;
-  tile.element_bytes = bytes_of(epilogue.out);
-  tile.residual_element_bytes = bytes_of(epilogue.add.residual_type);
+  tile.element_bytes = elem_bytes(epilogue.out);
+  tile.residual_element_bytes = elem_bytes(epilogue.add.residual_type);
   tile.epilogue = &epilogue;
   const int64_t first_channel = block * kDepthwiseBlock;
   tile.init = init + first_channel;

@@ -71,6 +71,16 @@ struct VecAvx2 {
     _mm256_store_ps(t + 8, a.hi);
     for (int i = 0; i < n; ++i) p[i] = t[i];
   }
+  static void store_bf16(uint16_t* p, F a, int n) {
+    float t[16];
+    store_fn(t, a, 16);
+    for (int i = 0; i < n; ++i) {
+      uint32_t bits;
+      __builtin_memcpy(&bits, t + i, sizeof(bits));
+      const bool nan = (bits & 0x7fffffffU) > 0x7f800000U;
+      p[i] = static_cast<uint16_t>(nan ? 0x7fc0U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+    }
+  }
   static void store_q16(uint8_t* p, I a, int n) {
     alignas(32) int32_t t[16];
     _mm256_store_si256(reinterpret_cast<__m256i*>(t), a.lo);

@@ -40,6 +40,14 @@ struct VecAvx512 {
     return _mm512_maskz_mov_epi32(_mm512_cmp_ps_mask(f, f, _CMP_ORD_Q), a);
   }
   static void store_fn(float* p, F a, int n) { _mm512_mask_storeu_ps(p, mask(n), a); }
+  static void store_bf16(uint16_t* p, F a, int n) {
+    const __m512i bits = _mm512_castps_si512(a);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i r = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    r = _mm512_mask_mov_epi32(r, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q),
+                              _mm512_set1_epi32(0x7fc00000));
+    _mm256_mask_storeu_epi16(p, mask(n), _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+  }
   static void store_q16(uint8_t* p, I a, int n) {
     _mm_mask_storeu_epi8(p, mask(n), _mm512_cvtepi32_epi8(a));
   }

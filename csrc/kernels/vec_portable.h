@@ -85,6 +85,16 @@ struct VecPortable {
   static void store_fn(float* p, F a, int n) {
     for (int i = 0; i < n; ++i) p[i] = a.v[i];
   }
+  static void store_bf16(uint16_t* p, F a, int n) {
+    float t[16];
+    store_fn(t, a, 16);
+    for (int i = 0; i < n; ++i) {
+      uint32_t bits;
+      __builtin_memcpy(&bits, t + i, sizeof(bits));
+      const bool nan = (bits & 0x7fffffffU) > 0x7f800000U;
+      p[i] = static_cast<uint16_t>(nan ? 0x7fc0U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+    }
+  }
   static void store_q16(uint8_t* p, I a, int n) {
     for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
   }

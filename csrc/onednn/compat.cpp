@@ -1,5 +1,6 @@
 #include "onednn/compat.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/strings.h"
@@ -46,8 +47,13 @@ void eltwise_parameters(Eltwise kind, float* alpha, float* beta) {
   }
 }
 
-dnnl::primitive_attr attributes(const PostOps* post_ops) {
+dnnl::primitive_attr attributes(const PostOps* post_ops, bool src_zero_point = false) {
   dnnl::primitive_attr attr;
+#if DNNL_VERSION_MAJOR >= 3
+  if (src_zero_point) attr.set_zero_points_mask(DNNL_ARG_SRC, 0);
+#else
+  if (src_zero_point) attr.set_zero_points(DNNL_ARG_SRC, 0, {DNNL_RUNTIME_S32_VAL});
+#endif
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (post_ops != nullptr && post_ops->ops.len() > 0) attr.set_post_ops(post_ops->ops);
   return attr;
@@ -76,8 +82,46 @@ const dnnl::engine& cpu_engine() {
   return *engine;
 }
 
+namespace {
+const dnnl::engine* testing_engine = nullptr;
+thread_local const dnnl::engine* scoped_engine = nullptr;
+}  // namespace
+
+int gpu_count() {
+  static const int count = [] {
+    try {
+      return static_cast<int>(dnnl::engine::get_count(dnnl::engine::kind::gpu));
+    } catch (const dnnl::error&) {
+      return 0;
+    }
+  }();
+  return testing_engine != nullptr ? 1 : count;
+}
+
+const dnnl::engine* gpu_engine() {
+  if (testing_engine != nullptr) return testing_engine;
+  if (gpu_count() == 0) return nullptr;
+  static const auto* engine = new dnnl::engine(dnnl::engine::kind::gpu, 0);
+  return engine;
+}
+
+void set_gpu_engine_for_testing(const dnnl::engine* engine) { testing_engine = engine; }
+
+const dnnl::engine& current_engine() {
+  return scoped_engine != nullptr ? *scoped_engine : cpu_engine();
+}
+
+bool on_gpu() { return scoped_engine != nullptr && scoped_engine != &cpu_engine(); }
+
+EngineScope::EngineScope(const dnnl::engine& engine) : saved_(scoped_engine) {
+  scoped_engine = &engine;
+}
+
+EngineScope::~EngineScope() { scoped_engine = saved_; }
+
 bool is_reference_implementation(const std::string& impl) {
-  return starts_with(impl, "ref") || starts_with(impl, "simple:any");
+  return starts_with(impl, "ref") || starts_with(impl, "simple:any") ||
+         impl.find(":ref") != std::string::npos;  // "ocl:ref:any"
 }
 
 dnnl::memory::data_type to_dnnl(DType dtype) {
@@ -107,10 +151,14 @@ dnnl::memory::desc desc_any(const Shape& sizes, DType dtype) {
 
 void PostOps::eltwise(Eltwise kind, float alpha, float beta) {
   eltwise_parameters(kind, &alpha, &beta);
+  const dnnl::algorithm algorithm = algorithm_of(kind);
+  repeats_algorithm =
+      repeats_algorithm || std::count(eltwise_used_.begin(), eltwise_used_.end(), algorithm) > 0;
+  eltwise_used_.push_back(algorithm);
 #if DNNL_VERSION_MAJOR >= 3
-  ops.append_eltwise(algorithm_of(kind), alpha, beta);
+  ops.append_eltwise(algorithm, alpha, beta);
 #else
-  ops.append_eltwise(1.0F, algorithm_of(kind), alpha, beta);
+  ops.append_eltwise(1.0F, algorithm, alpha, beta);
 #endif
 }
 
@@ -118,23 +166,28 @@ void PostOps::add(const dnnl::memory::desc& other) {
   ops.append_binary(dnnl::algorithm::binary_add, other);
 }
 
+void PostOps::binary(dnnl::algorithm algorithm, const dnnl::memory::desc& other) {
+  ops.append_binary(algorithm, other);
+}
+
 void PostOps::sum() { ops.append_sum(1.0F); }
 
 Primitive make_convolution(const ConvSpec& spec, const PostOps& post_ops) {
   using dnnl::convolution_forward;
+  if (post_ops.repeats_algorithm) return {};
   Primitive out;
   const dnnl::memory::dims stride(spec.stride), low(spec.padding_low), high(spec.padding_high);
   const auto dilation = zero_based(spec.dilation);
   const auto kind = dnnl::prop_kind::forward_inference;
   const auto algorithm = dnnl::algorithm::convolution_direct;
-  const auto attr = attributes(&post_ops);
+  const auto attr = attributes(&post_ops, spec.src_zero_point);
   try {
 #if DNNL_VERSION_MAJOR >= 3
     const auto pd = spec.has_bias ? convolution_forward::primitive_desc(
-                                        cpu_engine(), kind, algorithm, spec.src, spec.weights,
+                                        current_engine(), kind, algorithm, spec.src, spec.weights,
                                         spec.bias, spec.dst, stride, dilation, low, high, attr)
                                   : convolution_forward::primitive_desc(
-                                        cpu_engine(), kind, algorithm, spec.src, spec.weights,
+                                        current_engine(), kind, algorithm, spec.src, spec.weights,
                                         spec.dst, stride, dilation, low, high, attr);
 #else
     const auto desc =
@@ -142,7 +195,7 @@ Primitive make_convolution(const ConvSpec& spec, const PostOps& post_ops) {
                                                   spec.bias, spec.dst, stride, dilation, low, high)
                       : convolution_forward::desc(kind, algorithm, spec.src, spec.weights, spec.dst,
                                                   stride, dilation, low, high);
-    const convolution_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const convolution_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc();
@@ -159,19 +212,20 @@ Primitive make_inner_product(const dnnl::memory::desc& src, const dnnl::memory::
                              const dnnl::memory::desc* bias, const dnnl::memory::desc& dst,
                              const PostOps& post_ops) {
   using dnnl::inner_product_forward;
+  if (post_ops.repeats_algorithm) return {};
   Primitive out;
   const auto kind = dnnl::prop_kind::forward_inference;
   const auto attr = attributes(&post_ops);
   try {
 #if DNNL_VERSION_MAJOR >= 3
     const auto pd = bias != nullptr ? inner_product_forward::primitive_desc(
-                                          cpu_engine(), kind, src, weights, *bias, dst, attr)
-                                    : inner_product_forward::primitive_desc(cpu_engine(), kind, src,
-                                                                            weights, dst, attr);
+                                          current_engine(), kind, src, weights, *bias, dst, attr)
+                                    : inner_product_forward::primitive_desc(
+                                          current_engine(), kind, src, weights, dst, attr);
 #else
     const auto desc = bias != nullptr ? inner_product_forward::desc(kind, src, weights, *bias, dst)
                                       : inner_product_forward::desc(kind, src, weights, dst);
-    const inner_product_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const inner_product_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc();
@@ -187,17 +241,18 @@ Primitive make_inner_product(const dnnl::memory::desc& src, const dnnl::memory::
 Primitive make_matmul(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
                       const dnnl::memory::desc* bias, const dnnl::memory::desc& dst,
                       const PostOps& post_ops) {
+  if (post_ops.repeats_algorithm) return {};
   Primitive out;
   const auto attr = attributes(&post_ops);
   try {
 #if DNNL_VERSION_MAJOR >= 3
     const auto pd = bias != nullptr
-                        ? dnnl::matmul::primitive_desc(cpu_engine(), a, b, *bias, dst, attr)
-                        : dnnl::matmul::primitive_desc(cpu_engine(), a, b, dst, attr);
+                        ? dnnl::matmul::primitive_desc(current_engine(), a, b, *bias, dst, attr)
+                        : dnnl::matmul::primitive_desc(current_engine(), a, b, dst, attr);
 #else
     const auto desc =
         bias != nullptr ? dnnl::matmul::desc(a, b, *bias, dst) : dnnl::matmul::desc(a, b, dst);
-    const dnnl::matmul::primitive_desc pd(desc, attr, cpu_engine());
+    const dnnl::matmul::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc();
@@ -223,12 +278,12 @@ Primitive make_pooling(const PoolSpec& spec) {
   try {
 #if DNNL_VERSION_MAJOR >= 3
     const dnnl::memory::dims dilation(kernel.size(), 0);
-    const pooling_forward::primitive_desc pd(cpu_engine(), kind, algorithm, spec.src, spec.dst,
+    const pooling_forward::primitive_desc pd(current_engine(), kind, algorithm, spec.src, spec.dst,
                                              stride, kernel, dilation, low, high, attr);
 #else
     const pooling_forward::desc desc(kind, algorithm, spec.src, spec.dst, stride, kernel, low,
                                      high);
-    const pooling_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const pooling_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc();
@@ -247,11 +302,11 @@ Primitive make_eltwise(Eltwise kind, const dnnl::memory::desc& data, float alpha
   const auto attr = attributes(nullptr);
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const eltwise_forward::primitive_desc pd(cpu_engine(), prop, algorithm_of(kind), data, data,
+    const eltwise_forward::primitive_desc pd(current_engine(), prop, algorithm_of(kind), data, data,
                                              alpha, beta, attr);
 #else
     const eltwise_forward::desc desc(prop, algorithm_of(kind), data, alpha, beta);
-    const eltwise_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const eltwise_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc();
@@ -269,10 +324,10 @@ Primitive make_binary_add(const dnnl::memory::desc& a, const dnnl::memory::desc&
   const auto algorithm = multiply ? dnnl::algorithm::binary_mul : dnnl::algorithm::binary_add;
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const dnnl::binary::primitive_desc pd(cpu_engine(), algorithm, a, b, dst, attr);
+    const dnnl::binary::primitive_desc pd(current_engine(), algorithm, a, b, dst, attr);
 #else
     const dnnl::binary::desc desc(algorithm, a, b, dst);
-    const dnnl::binary::primitive_desc pd(desc, attr, cpu_engine());
+    const dnnl::binary::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = pd.src_desc(0);
@@ -292,11 +347,11 @@ Primitive make_batch_norm(const dnnl::memory::desc& data, float eps) {
                      dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
   try {
 #if DNNL_VERSION_MAJOR >= 3
-    const batch_normalization_forward::primitive_desc pd(cpu_engine(), prop, data, data, eps, flags,
-                                                         attr);
+    const batch_normalization_forward::primitive_desc pd(current_engine(), prop, data, data, eps,
+                                                         flags, attr);
 #else
     const batch_normalization_forward::desc desc(prop, data, eps, flags);
-    const batch_normalization_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const batch_normalization_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = data;
@@ -314,10 +369,10 @@ Primitive make_softmax(const dnnl::memory::desc& data, int axis) {
   try {
 #if DNNL_VERSION_MAJOR >= 3
     const dnnl::softmax_forward::primitive_desc pd(
-        cpu_engine(), prop, dnnl::algorithm::softmax_accurate, data, data, axis, attr);
+        current_engine(), prop, dnnl::algorithm::softmax_accurate, data, data, axis, attr);
 #else
     const dnnl::softmax_forward::desc desc(prop, data, axis);
-    const dnnl::softmax_forward::primitive_desc pd(desc, attr, cpu_engine());
+    const dnnl::softmax_forward::primitive_desc pd(desc, attr, current_engine());
 #endif
     if (!describe_primitive(pd, &out)) return {};
     out.src = data;
@@ -328,16 +383,35 @@ Primitive make_softmax(const dnnl::memory::desc& data, int axis) {
   return out;
 }
 
+void upload(const void* from, dnnl::memory* to) {
+  void* mapped = to->map_data<void>();
+  std::memcpy(mapped, from, to->get_desc().get_size());
+  to->unmap_data(mapped);
+}
+
+void download(const dnnl::memory& from, void* to) {
+  void* mapped = from.map_data<void>();
+  std::memcpy(to, mapped, from.get_desc().get_size());
+  from.unmap_data(mapped);
+}
+
 void repack(const dnnl::memory::desc& plain, const void* data, dnnl::memory& to) {
-  dnnl::memory from(plain, cpu_engine(), const_cast<void*>(data));
-  dnnl::stream stream(cpu_engine());
+  const dnnl::engine engine = to.get_engine();
+  dnnl::memory from;
+  if (engine == cpu_engine()) {
+    from = dnnl::memory(plain, engine, const_cast<void*>(data));
+  } else {
+    from = dnnl::memory(plain, engine);
+    upload(data, &from);
+  }
+  dnnl::stream stream(engine);
   dnnl::reorder(from, to).execute(stream, from, to);
   stream.wait();
 }
 
 dnnl::memory pack(const dnnl::memory::desc& plain, const void* data,
                   const dnnl::memory::desc& wanted) {
-  dnnl::memory to(wanted, cpu_engine());
+  dnnl::memory to(wanted, current_engine());
   repack(plain, data, to);
   return to;
 }

@@ -1,12 +1,17 @@
 #include <algorithm>
+#include <mutex>
 
+#include "base/cpu.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/isa.h"
 #include "onednn/executor.h"
 #include "onednn/lower.h"
+#include "pt2q/autocast.h"
 #include "pt2q/error.h"
 #include "pt2q/runtime.h"
+#include "pt2q/xpu.h"
 
 namespace pt2q {
 namespace {
@@ -62,7 +67,21 @@ std::string fixed(double v, int digits) {
   return text;
 }
 
+void warn_once_without_bfloat16() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    warn(
+        "autocast: this CPU has no native bfloat16 (AVX512-BF16 or AMX): results are rounded to "
+        "bfloat16, but computed in float32, which gains no speed");
+  });
+}
+
 }  // namespace
+
+bool native_bfloat16() {
+  const CpuFeatures& f = cpu_features();
+  return (f.avx512bf16 || f.amx_bf16) && kernels::best_isa() >= kernels::Isa::avx512;
+}
 
 CompiledModel::CompiledModel(std::shared_ptr<GraphModule> lowered, std::vector<PassReport> passes)
     : module_(std::move(lowered)), passes_(std::move(passes)) {}
@@ -135,7 +154,7 @@ std::vector<Value> CompiledModel::example_inputs() const {
   for (const Node* n : module_->graph().placeholders()) {
     if (n->meta.val.is<TensorMeta>()) {
       const auto& m = n->meta.val.as<TensorMeta>();
-      out.push_back(Tensor::zeros(hints(m.sizes), m.dtype));
+      out.push_back(Tensor::zeros(hints(m.sizes), m.dtype).set_device(m.device));
     } else if (n->meta.val.is<SymInt>()) {
       out.push_back(n->meta.val.as<SymInt>().hint());
     } else {
@@ -154,7 +173,10 @@ std::string CompiledModel::explain_steps(const std::vector<StepReport>& steps) c
   const std::string cap =
       used == kernels::native_isa() ? "" : cat(" (limited to ", kernels::isa_label(used), ")");
   std::string out = cat("instruction set: ", isa_name(), cap, ", threads: ", num_threads(), "\n",
-                        saturation_summary(steps).to_string(), "\n", table(rows));
+                        saturation_summary(steps).to_string(), "\n");
+  if (device_of(*module_, {}).type == DeviceType::XPU)
+    out += cat("device: xpu, ", xpu::engine_name(), "\n");
+  out += table(rows);
   const auto kept_float = refused();
   if (kept_float.empty()) return out;
   out += "\nquantized operands, float computation:\n";
@@ -213,7 +235,9 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
   pass_options.disabled.insert(options.disabled_passes.begin(), options.disabled_passes.end());
   lowered->propagate_shapes();
   std::vector<PassReport> passes;
-  for (const PassRecord& r : run_passes(*lowered, lowering_passes(), pass_options))
+  const bool bfloat16 = options.bfloat16 || autocast_enabled(device_of(*lowered, {}).type);
+  if (bfloat16 && !native_bfloat16()) warn_once_without_bfloat16();
+  for (const PassRecord& r : run_passes(*lowered, lowering_passes(bfloat16), pass_options))
     passes.push_back({r.name, r.seconds, r.changed});
   auto compiled = std::make_unique<CompiledModel>(std::move(lowered), std::move(passes));
   if (options.strict) {

@@ -1,4 +1,8 @@
-// A step that executes one oneDNN primitive.
+// A step that executes one oneDNN primitive, on the engine that is current when it is made.
+//
+// On a GPU its values have memory of their own there. What another GPU step made is used where it
+// is; everything else is copied there first, and back when a step on the CPU, or the caller, reads
+// it.
 #pragma once
 
 #include <vector>
@@ -10,7 +14,10 @@ namespace pt2q {
 
 class DnnlStep : public Step {
  public:
-  explicit DnnlStep(onednn::Primitive primitive) : primitive_(std::move(primitive)) {}
+  explicit DnnlStep(onednn::Primitive primitive)
+      : primitive_(std::move(primitive)),
+        engine_(&onednn::current_engine()),
+        gpu_(onednn::on_gpu()) {}
 
   // The primitive's argument `arg` (DNNL_ARG_SRC ...) is the value `id`.
   void bind(int arg, const dnnl::memory::desc& desc, int id);
@@ -33,7 +40,14 @@ class DnnlStep : public Step {
     dnnl::memory::desc wanted;
     bool repacked = false;
   };
+  void prepare_gpu(RunContext& ctx) const;
+  void run_gpu(RunContext& ctx) const;
+  bool reads_on_gpu(int id, const dnnl::memory::desc& desc) const;
+  bool needed_by_cpu(const Plan& plan, int id, const dnnl::memory::desc& desc) const;
+
   onednn::Primitive primitive_;
+  const dnnl::engine* engine_;
+  bool gpu_;
   std::vector<Binding> bindings_;
 };
 

@@ -4,13 +4,16 @@
 #include <omp.h>
 
 #include <map>
+#include <optional>
 
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/isa.h"
+#include "onednn/compat.h"
 #include "onednn/plan_builder.h"
 #include "pt2q/error.h"
 #include "pt2q/runtime.h"
+#include "pt2q/xpu.h"
 
 namespace pt2q {
 namespace {
@@ -159,16 +162,48 @@ Value run_steps(RunContext& ctx, std::vector<double>* seconds) {
   return materialize(plan.result, ctx);
 }
 
+// Results of a model on a device say so.
+void label(const Value& result, Device device) {
+  if (result.is<Tensor>() && result.as<Tensor>().defined()) {
+    Tensor(result.as<Tensor>()).set_device(device);
+  } else if (result.is<Value::List>()) {
+    for (const Value& item : result.list()) label(item, device);
+  }
+}
+
 }  // namespace
+
+// Captured on the device, or called with tensors of it.
+Device device_of(const GraphModule& model, const std::vector<Value>& inputs) {
+  for (const Node* n = model.graph().first(); n != nullptr; n = n->next()) {
+    if (n->opcode() != OpCode::Placeholder) break;
+    if (!n->meta.val.is<TensorMeta>()) continue;
+    const Device device = n->meta.val.as<TensorMeta>().device;
+    if (device.type == DeviceType::XPU) return device;
+  }
+  for (const Value& v : inputs) {
+    if (v.is<Tensor>() && v.as<Tensor>().defined() &&
+        v.as<Tensor>().device().type == DeviceType::XPU) {
+      return v.as<Tensor>().device();
+    }
+  }
+  return {};
+}
 
 std::shared_ptr<PlanEntry> plan_for(GraphModule& model, const std::vector<Value>& inputs) {
   const auto cache = ModelCache::of(model);
-  std::string signature = cat(num_threads(), kernels::isa_label(kernels::best_isa()), ':');
+  const Device device = device_of(model, inputs);
+  xpu::require(device);
+  const bool gpu = device.type == DeviceType::XPU && onednn::gpu_engine() != nullptr;
+  std::string signature =
+      cat(num_threads(), kernels::isa_label(kernels::best_isa()), gpu ? "gpu:" : ":");
   for (const Value& v : inputs) append_signature(v, &signature);
   if (auto entry = cache->find(signature)) return entry;
   const std::lock_guard<std::mutex> lock(cache->build_mutex);
   if (auto entry = cache->find(signature)) return entry;
   const ThreadScope threads;
+  std::optional<onednn::EngineScope> engine;
+  if (gpu) engine.emplace(*onednn::gpu_engine());
   auto plan = PlanBuilder(model, inputs, *cache).build();
   return cache->insert(std::make_shared<PlanEntry>(std::move(signature), std::move(plan)));
 }
@@ -189,6 +224,8 @@ Value run_timed(GraphModule& model, const std::vector<Value>& inputs,
   Value result = run_steps(*ctx, seconds);  // a context that threw is not used again
   finish(*ctx);
   entry->give_back(std::move(ctx));
+  const Device device = device_of(model, accepted);
+  if (device.type == DeviceType::XPU) label(result, device);
   return result;
 }
 

@@ -12,6 +12,9 @@ namespace pt2q {
 // Throws for inputs the model does not take; returns them in layouts that plans accept.
 std::vector<Value> checked_inputs(GraphModule& model, const std::vector<Value>& inputs);
 
+// Where the model runs: the device it was captured on, or that of its inputs.
+Device device_of(const GraphModule& model, const std::vector<Value>& inputs);
+
 // The plan for these (checked) inputs, built on first use.
 std::shared_ptr<PlanEntry> plan_for(GraphModule& model, const std::vector<Value>& inputs);
 

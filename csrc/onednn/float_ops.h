@@ -1,10 +1,11 @@
-// float32 convolution and linear as steps take them: the arguments of all their operator forms
-// (aten.conv2d, aten.convolution, onednn.conv ...) brought to one form.
+// Floating-point convolution and linear as steps take them: the arguments of all their operator
+// forms (aten.conv2d, aten.convolution, onednn.conv ...) brought to one form.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "kernels/epilogue.h"
 #include "onednn/compat.h"
 #include "onednn/plan_builder.h"
 
@@ -16,6 +17,12 @@ struct FloatPostOp {
   float alpha = 0.0F;
   float beta = 0.0F;
 };
+
+// Of any post-op but add.
+FloatPostOp float_post_op(const kernels::PostOp& op);
+
+// float32, and bfloat16 where oneDNN has instructions for it.
+bool computes_in(DType dtype);
 
 struct FloatConv {
   int x = -1, weight = -1, bias = -1, other = -1;  // value ids; -1: none

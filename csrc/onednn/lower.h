@@ -31,7 +31,11 @@ bool fuse_float_compute(GraphModule& module);
 // Dead nodes and attributes nobody uses go.
 bool remove_dead(GraphModule& module);
 
-std::vector<Pass> lowering_passes();
+// Convolutions and matrix products take bfloat16 operands (autocast).
+bool cast_to_bfloat16(GraphModule& module);
+
+// `bfloat16`: with the pass of that name.
+std::vector<Pass> lowering_passes(bool bfloat16 = false);
 
 // --- shared by the passes ------------------------------------------------------------------------
 
@@ -58,8 +62,13 @@ struct Chain {
   std::vector<std::string> post_ops;
   Node* other = nullptr;  // residual operand, null without
 };
+// The float32 node in front of a cast to bfloat16; `node` itself when it is none.
+Node* behind_cast(Node* node);
+
 // Walks from `root` over single users: activations, and one addition of a tensor of the same shape.
-Chain walk_chain(Node* root);
+// All have the root's dtype, float32 or bfloat16; `promote`, for our own kernels: a bfloat16
+// chain may go on in float32, and an activation may come twice.
+Chain walk_chain(Node* root, bool promote = false);
 
 // `fused` gives the value of `last`, or of what `last` quantizes: its debug handle is that one's.
 void gives_value_of(Node* fused, const Node* last);

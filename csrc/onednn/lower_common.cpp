@@ -94,14 +94,35 @@ std::optional<std::string> post_op_of(const Node* node) {
   return std::nullopt;
 }
 
-Chain walk_chain(Node* root) {
+namespace {
+
+// "clip" of "clip(0.0, 6.0)". oneDNN computes relu and leaky_relu by one algorithm.
+std::string algorithm_of(const std::string& post_op) {
+  const std::string name = post_op.substr(0, post_op.find('('));
+  return name == "leaky_relu" ? "relu" : name;
+}
+
+// oneDNN takes an algorithm once per chain (PostOps::repeats_algorithm).
+bool repeats_algorithm(const Chain& chain, const std::string& post_op) {
+  return std::any_of(chain.post_ops.begin(), chain.post_ops.end(), [&](const std::string& op) {
+    return algorithm_of(op) == algorithm_of(post_op);
+  });
+}
+
+}  // namespace
+
+Chain walk_chain(Node* root, bool promote) {
   constexpr size_t kMaxOps = 8;
+  const DType dtype = dtype_of(root);
+  const auto fits = [&](const Node* n) {
+    return dtype_of(n) == dtype || (promote && dtype_of(n) == DType::Float32);
+  };
   Chain chain;
   chain.last = root;
   while (chain.last->users().size() == 1 && chain.post_ops.size() < kMaxOps) {
     Node* user = chain.last->users()[0];
     if (const auto op = post_op_of(user)) {
-      if (dtype_of(user) != DType::Float32) break;
+      if (!fits(user) || (!promote && repeats_algorithm(chain, *op))) break;
       chain.post_ops.push_back(*op);
       chain.last = user;
       continue;
@@ -111,8 +132,8 @@ Chain walk_chain(Node* root) {
     Node* b = user->arg_node(1);
     if (a == nullptr || b == nullptr || a == b || user->arg(2) != Value(1)) break;
     Node* other = a == chain.last ? b : a;
-    if (!same_shape(other, user) || !same_shape(chain.last, user) ||
-        dtype_of(other) != DType::Float32) {
+    if (!same_shape(other, user) || !same_shape(chain.last, user) || !fits(user) ||
+        !(fits(other) || (promote && dtype_of(other) == DType::BFloat16))) {
       break;
     }
     chain.other = other;

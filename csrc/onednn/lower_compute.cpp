@@ -163,8 +163,13 @@ class Int8Fuser {
     bool changed = false;
     for (Node* n : graph_.nodes()) {
       if (n->erased() || n->opcode() != OpCode::CallFunction) continue;
-      const auto root = read_root(n);
+      auto root = read_root(n);
       if (!root || root->x == nullptr || root->weight == nullptr) continue;
+      // Casts of dequantized operands to bfloat16 lose nothing when they are not computed.
+      if (is_dequantize(behind_cast(root->x)) || is_dequantize(behind_cast(root->weight))) {
+        root->x = behind_cast(root->x);
+        root->weight = behind_cast(root->weight);
+      }
       const auto x = read_dequantize(module_, root->x);
       if (!x) {
         if (is_dequantize(root->weight))
@@ -196,14 +201,14 @@ class Int8Fuser {
     if (!weight) return false;
     Value bias;
     if (root.bias.is<Node*>()) {
-      Node* b = root.bias.as<Node*>();
+      Node* b = behind_cast(root.bias.as<Node*>());
       if (!constants_.is_constant(b)) {
         *why = "the bias is not constant";
         return false;
       }
       bias = Value(constants_.value(b).as<Tensor>().to(DType::Float32).contiguous());
     }
-    Chain chain = walk_chain(root.node);
+    Chain chain = walk_chain(root.node, true);
     std::optional<TensorQuant> other;
     if (chain.other != nullptr) other = read_dequantize(module_, chain.other);
     std::optional<TensorQuant> out;
@@ -254,6 +259,8 @@ class Int8Fuser {
       tail["out_min"] = out->quant_min;
       tail["out_max"] = out->quant_max;
       tail["out_dtype"] = out->dtype;
+    } else if (dtype_of(last) == DType::BFloat16) {
+      tail["out_dtype"] = DType::BFloat16;
     }
     tail["x_max"] = largest_value(module_, x);
     Node* fused = graph_.call_function(root.conv ? "pt2q.qconv.default" : "pt2q.qlinear.default",
@@ -271,16 +278,17 @@ class Int8Fuser {
 
 // --- float ---------------------------------------------------------------------------------------
 
-bool is_float_constant(const GraphModule&, ConstantValues& constants, Node* n) {
-  return constants.is_constant(n) && dtype_of(n) == DType::Float32;
+bool is_float_constant(ConstantValues& constants, Node* n, DType dtype) {
+  return constants.is_constant(n) && dtype_of(n) == dtype;
 }
 
 bool fuse_float_root(GraphModule& module, ConstantValues& constants, const Root& root) {
-  if (root.weight_transposed || dtype_of(root.node) != DType::Float32 ||
-      !is_float_constant(module, constants, root.weight)) {
+  const DType dtype = dtype_of(root.node);
+  if (root.weight_transposed || (dtype != DType::Float32 && dtype != DType::BFloat16) ||
+      !is_float_constant(constants, root.weight, dtype)) {
     return false;
   }
-  if (root.bias.is<Node*>() && !is_float_constant(module, constants, root.bias.as<Node*>()))
+  if (root.bias.is<Node*>() && !is_float_constant(constants, root.bias.as<Node*>(), dtype))
     return false;
   const auto shape = shape_of(root.node);
   if (root.conv && (!shape || shape->size() != root.spatial + 2 || root.groups.is<Node*>()))

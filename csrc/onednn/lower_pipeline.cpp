@@ -1,4 +1,6 @@
 // The order of compile()'s passes, and why.
+#include <algorithm>
+
 #include "onednn/lower.h"
 #include "passes/pt2e_passes.h"
 
@@ -8,12 +10,14 @@ namespace pt2q {
 // patterns are looked for. Integers move down before fusion, so that a pool or flatten between two
 // layers does not hide the quantize at its end, and pairs that cancel go then. Integer fusion comes
 // before float fusion, which takes what is left; attention goes first, because its products would
-// be taken one by one.
-std::vector<Pass> lowering_passes() {
-  return {
+// be taken one by one. Casts to bfloat16 come when batch norms are gone, and before patterns look
+// through them.
+std::vector<Pass> lowering_passes(bool bfloat16) {
+  std::vector<Pass> passes = {
       {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
       {"remove_identities", "Dropout, aliases and other identities go.", remove_identities},
       {"fold_conv_bn", "Batch norms are folded into the operator in front of them.", fold_conv_bn},
+      {"cast_to_bfloat16", "Convolutions and matrix products take bfloat16.", cast_to_bfloat16},
       {"propagate_int8", "Operators that only move values work on integers.", propagate_int8},
       {"cancel_qdq", "Quantize after an equal dequantize goes.", cancel_qdq},
       {"fuse_int8_compute", "Convolution and linear take in their neighbours.", fuse_int8_compute},
@@ -24,6 +28,11 @@ std::vector<Pass> lowering_passes() {
        fuse_float_compute},
       {"remove_dead", "Unused nodes and attributes go.", remove_dead},
   };
+  if (!bfloat16) {
+    passes.erase(std::find_if(passes.begin(), passes.end(),
+                              [](const Pass& p) { return p.name == "cast_to_bfloat16"; }));
+  }
+  return passes;
 }
 
 }  // namespace pt2q

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "kernels/saturation.h"
@@ -119,7 +120,8 @@ struct RunContext {
   std::vector<Value> held;
   std::vector<Tensor> views;
   std::vector<std::shared_ptr<void>> step_state;
-  std::shared_ptr<void> stream;
+  std::shared_ptr<void> stream, gpu_stream;
+  std::unordered_map<int, std::shared_ptr<void>> gpu_values;  // memory of values on the GPU
   std::vector<Tensor> inputs;
 };
 

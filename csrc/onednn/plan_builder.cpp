@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "onednn/steps_basic.h"
+#include "onednn/steps_cast.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
@@ -168,15 +169,59 @@ void PlanBuilder::visit_call(const Node& node) {
     const Value& meta = metas_.at(&node);
     const std::vector<Value>& args = plain_args(node);
     const bool empty_argument = any_empty(meta) || std::any_of(args.begin(), args.end(), any_empty);
-    const auto maker = step_makers().find(node.target());
-    if (maker != step_makers().end() && !empty_argument) {
-      const size_t steps = plan_->steps.size();
-      std::string why;
-      if (maker->second(*this, node, &why)) return;
-      if (plan_->steps.size() < steps) throw InternalError("a step maker removed steps");
-    }
+    if (!empty_argument && (make_step(node) || try_widened(node))) return;
   }
   add_reference_step(node);
+}
+
+bool PlanBuilder::make_step(const Node& node) {
+  const auto maker = step_makers().find(node.target());
+  if (maker == step_makers().end()) return false;
+  const size_t steps = plan_->steps.size();
+  std::string why;
+  if (maker->second(*this, node, &why)) return true;
+  if (plan_->steps.size() < steps) throw InternalError("a step maker removed steps");
+  return false;
+}
+
+// Where there is no bfloat16 kernel, a float32 one does: operands are widened, which is exact, and
+// the result is rounded once.
+bool PlanBuilder::try_widened(const Node& node) {
+  std::vector<std::pair<const Node*, Bound>> saved;
+  const size_t steps = plan_->steps.size();
+  const auto relaid = relaid_;
+  for (const Node* input : node.input_nodes()) {
+    Bound& bound = bound_.at(input);
+    if (bound.kind != Bound::Kind::Tensor || !value(bound.value).known ||
+        value(bound.value).dtype != DType::BFloat16) {
+      continue;
+    }
+    saved.emplace_back(input, bound);
+    const int wide = as_dtype(bound.value, DType::Float32);
+    bound_.at(input) = Bound::of_tensor(wide);
+  }
+  if (saved.empty()) return false;
+  Value& meta = metas_.at(&node);
+  const Value wanted = meta;
+  const bool narrow = meta.is<TensorMeta>() && meta.as<TensorMeta>().dtype == DType::BFloat16 &&
+                      node.op().namespace_name() != "pt2q";  // these say what they give
+  if (narrow) meta.as<TensorMeta>().dtype = DType::Float32;
+  plain_args_of_ = nullptr;  // the bounds differ now
+  const bool made = make_step(node);
+  for (auto& [input, bound] : saved) bound_.at(input) = bound;
+  plain_args_of_ = nullptr;
+  if (!made) {
+    metas_.at(&node) = wanted;
+    plan_->steps.resize(steps);
+    relaid_ = relaid;
+    return false;
+  }
+  if (narrow) {
+    if (plan_->steps.size() > steps)
+      plan_->steps.back()->info.note = "bfloat16 operands, float32 arithmetic";
+    bind(node, as_dtype(bound_.at(&node).value, DType::BFloat16));
+  }
+  return true;
 }
 
 void PlanBuilder::visit_module(const Node& node) {
@@ -564,6 +609,32 @@ int PlanBuilder::as_dense(int id) {
   const PlanValue& v = value(id);
   if (v.layout_known && is_dense(v.sizes, v.strides)) return id;
   return as_contiguous(id);
+}
+
+int PlanBuilder::as_dtype(int id, DType dtype) {
+  if (value(id).dtype == dtype) return id;
+  const std::string key = cat(id, ":", dtype_name(dtype));
+  const auto known = relaid_.find(key);
+  if (known != relaid_.end()) return known->second;
+  int out = -1;
+  if (value(id).storage == Storage::Constant) {
+    const Tensor source = value(id).constant;
+    std::any& slot = cache_.packed[{source.id(), dtype_name(dtype)}];
+    if (!slot.has_value()) {
+      slot = source.to(dtype);
+      cache_.kept_alive.push_back(source);
+    }
+    out = new_constant(std::any_cast<Tensor>(slot));
+  } else {
+    const int dense = as_dense(id);
+    const PlanValue v = value(dense);
+    out = new_value(v.sizes, v.strides, dtype);
+    auto step = make_conversion(dense, v.dtype, out, dtype, numel_of(v.sizes));
+    step->info.layout = layout_name(v.sizes, v.strides);
+    add(std::move(step), {dense}, {out});
+  }
+  relaid_[key] = out;
+  return out;
 }
 
 int PlanBuilder::new_value(const Shape& sizes, const Shape& strides, DType dtype) {

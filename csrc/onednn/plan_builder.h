@@ -42,6 +42,8 @@ class PlanBuilder {
   int as_contiguous(int id);
   // Some dense layout: itself when it already has one.
   int as_dense(int id);
+  // The same values as float32 or bfloat16, dense: itself, or the output of a conversion added now.
+  int as_dtype(int id, DType dtype);
   int new_value(const Shape& sizes, const Shape& strides, DType dtype);
   int new_constant(const Tensor& tensor);
 
@@ -65,6 +67,8 @@ class PlanBuilder {
   bool try_alias(const Node& node);
   bool try_view(const Node& node, const std::vector<Value>& args, int base);
   bool try_empty(const Node& node);
+  bool try_widened(const Node& node);
+  bool make_step(const Node& node);
   bool infer_result(const Node& node);
   void add_reference_step(const Node& node);
   Bound make_held(const Value& meta);

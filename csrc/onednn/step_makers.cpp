@@ -14,6 +14,7 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_lowered_steps(*m);
     add_qbinary_steps(*m);
     add_attention_steps(*m);
+    add_cast_steps(*m);
     return m;
   }();
   return *makers;

@@ -19,5 +19,6 @@ void add_qdq_steps(StepMakerMap& makers);
 void add_lowered_steps(StepMakerMap& makers);
 void add_qbinary_steps(StepMakerMap& makers);
 void add_attention_steps(StepMakerMap& makers);
+void add_cast_steps(StepMakerMap& makers);
 
 }  // namespace pt2q

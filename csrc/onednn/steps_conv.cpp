@@ -31,8 +31,6 @@ Tensor grouped_view(const Tensor& weight, int64_t groups) {
   return groups == 1 ? weight : weight.contiguous().reshape(grouped_sizes(weight.sizes(), groups));
 }
 
-bool is_float32(const PlanBuilder& b, int id) { return b.value(id).dtype == DType::Float32; }
-
 double conv_flops(const Shape& out, const Shape& weight) {
   double flops = 2.0;
   for (const int64_t s : out) flops *= static_cast<double>(s);
@@ -59,11 +57,12 @@ bool bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Pri
 
 bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& conv,
                     std::string* why) {
-  if (conv.x < 0 || conv.weight < 0 || !is_float32(builder, conv.x) ||
-      !is_float32(builder, conv.weight)) {
+  if (conv.x < 0 || conv.weight < 0 || !computes_in(builder.value(conv.x).dtype) ||
+      builder.value(conv.weight).dtype != builder.value(conv.x).dtype) {
     *why = "not float32";
     return false;
   }
+  const DType dtype = builder.value(conv.x).dtype;
   const Tensor weight = builder.constant(conv.weight);  // undefined: computed by the graph
   const Shape weight_sizes = builder.value(conv.weight).sizes;
   const Shape x_sizes = builder.value(conv.x).sizes;
@@ -77,11 +76,12 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   const Shape grouped = grouped_sizes(weight_sizes, conv.groups);
 
   onednn::ConvSpec spec;
-  spec.src = onednn::desc_of(x_sizes, x_strides, DType::Float32);
-  spec.dst = onednn::desc_of(out_sizes, out_strides, DType::Float32);
-  spec.weights = onednn::desc_any(grouped, DType::Float32);
+  spec.src = onednn::desc_of(x_sizes, x_strides, dtype);
+  spec.dst = onednn::desc_of(out_sizes, out_strides, dtype);
+  spec.weights = onednn::desc_any(grouped, dtype);
   spec.has_bias = conv.bias >= 0;
-  if (spec.has_bias) spec.bias = onednn::desc_of({out_sizes[1]}, {1}, DType::Float32);
+  if (spec.has_bias)
+    spec.bias = onednn::desc_of({out_sizes[1]}, {1}, builder.value(conv.bias).dtype);
   spec.stride = conv.stride;
   spec.padding_low = conv.padding_low;
   spec.padding_high = conv.padding_high;
@@ -110,7 +110,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   } else {
     const int dense = builder.as_contiguous(conv.weight);
     step->bind_repacked(DNNL_ARG_WEIGHTS,
-                        onednn::desc_of(grouped, contiguous_strides(grouped), DType::Float32),
+                        onednn::desc_of(grouped, contiguous_strides(grouped), dtype),
                         dense, primitive.weights);
     inputs.push_back(dense);
   }
@@ -122,7 +122,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
                other);
     inputs.push_back(other);
   }
-  const int out = builder.new_value(out_sizes, out_strides, DType::Float32);
+  const int out = builder.new_value(out_sizes, out_strides, dtype);
   step->bind(DNNL_ARG_DST, spec.dst, out);
   step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
   step->info.flops = conv_flops(out_sizes, weight_sizes);

@@ -6,6 +6,7 @@
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
+#include "onednn/steps_gpu.h"
 #include "ops/support/epilogue_args.h"
 #include "ops/support/lowered.h"
 #include "ops/support/lowered_pool.h"
@@ -91,8 +92,14 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
                const Shape& out_strides) {
   const int x = builder.as_layout(builder.tensor_arg(node, 0), x_strides);
   std::vector<int> inputs{x};
-  const int other = builder.tensor_arg(node, tail);
+  int other = builder.tensor_arg(node, tail);
+  if (other >= 0 && builder.value(other).dtype == DType::BFloat16)
+    other = builder.as_dtype(other, DType::Float32);  // exact
   if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
+  if (onednn::on_gpu() &&
+      add_gpu_qconv(builder, node, spec, weight, x, other >= 0 ? inputs[1] : -1, out_strides)) {
+    return true;
+  }
   auto step =
       make_qconv_step(builder, spec, weight, ops::read_x_max(builder.plain_args(node), tail));
   const TensorMeta meta = builder.result_meta(node);
@@ -189,47 +196,8 @@ bool make_qadaptive(PlanBuilder& builder, const Node& node, std::string*) {
 // --- float32 with post-ops -----------------------------------------------------------------------
 
 std::vector<FloatPostOp> float_post_ops(const std::string& text) {
-  using kernels::PostOpKind;
-  using onednn::Eltwise;
   std::vector<FloatPostOp> out;
-  for (const kernels::PostOp& op : ops::parse_post_ops(text)) {
-    FloatPostOp p;
-    p.alpha = op.alpha;
-    p.beta = op.beta;
-    switch (op.kind) {
-      case PostOpKind::add:
-        p.is_add = true;
-        break;
-      case PostOpKind::relu:
-        p.kind = Eltwise::Relu;
-        break;
-      case PostOpKind::clip:
-        p.kind = Eltwise::Clip;
-        break;
-      case PostOpKind::leaky_relu:
-        p.kind = Eltwise::LeakyRelu;
-        break;
-      case PostOpKind::hardswish:
-        p.kind = Eltwise::HardSwish;
-        break;
-      case PostOpKind::sigmoid:
-        p.kind = Eltwise::Sigmoid;
-        break;
-      case PostOpKind::silu:
-        p.kind = Eltwise::Silu;
-        break;
-      case PostOpKind::tanh:
-        p.kind = Eltwise::Tanh;
-        break;
-      case PostOpKind::gelu_erf:
-        p.kind = Eltwise::GeluErf;
-        break;
-      case PostOpKind::gelu_tanh:
-        p.kind = Eltwise::GeluTanh;
-        break;
-    }
-    out.push_back(p);
-  }
+  for (const kernels::PostOp& op : ops::parse_post_ops(text)) out.push_back(float_post_op(op));
   return out;
 }
 
@@ -269,6 +237,47 @@ bool make_linear(PlanBuilder& builder, const Node& node, std::string* why) {
 }
 
 }  // namespace
+
+FloatPostOp float_post_op(const kernels::PostOp& op) {
+  using kernels::PostOpKind;
+  using onednn::Eltwise;
+  FloatPostOp p;
+  p.alpha = op.alpha;
+  p.beta = op.beta;
+  switch (op.kind) {
+    case PostOpKind::add:
+      p.is_add = true;
+      break;
+    case PostOpKind::relu:
+      p.kind = Eltwise::Relu;
+      break;
+    case PostOpKind::clip:
+      p.kind = Eltwise::Clip;
+      break;
+    case PostOpKind::leaky_relu:
+      p.kind = Eltwise::LeakyRelu;
+      break;
+    case PostOpKind::hardswish:
+      p.kind = Eltwise::HardSwish;
+      break;
+    case PostOpKind::sigmoid:
+      p.kind = Eltwise::Sigmoid;
+      break;
+    case PostOpKind::silu:
+      p.kind = Eltwise::Silu;
+      break;
+    case PostOpKind::tanh:
+      p.kind = Eltwise::Tanh;
+      break;
+    case PostOpKind::gelu_erf:
+      p.kind = Eltwise::GeluErf;
+      break;
+    case PostOpKind::gelu_tanh:
+      p.kind = Eltwise::GeluTanh;
+      break;
+  }
+  return p;
+}
 
 void add_lowered_steps(StepMakerMap& makers) {
   makers["pt2q.qconv.default"] = make_qconv;

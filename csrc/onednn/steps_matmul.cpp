@@ -1,15 +1,14 @@
-// float32 linear layers and matrix products through oneDNN.
+// Floating-point linear layers and matrix products through oneDNN.
 #include "base/strings.h"
 #include "onednn/dnnl_step.h"
 #include "onednn/float_ops.h"
 #include "onednn/step_makers.h"
+#include "pt2q/runtime.h"
 
 namespace pt2q {
 namespace {
 
-bool is_float32(const PlanBuilder& b, int id) {
-  return id >= 0 && b.value(id).dtype == DType::Float32;
-}
+bool is_float(const PlanBuilder& b, int id) { return id >= 0 && computes_in(b.value(id).dtype); }
 
 void bind_post_ops(PlanBuilder& builder, DnnlStep& step, const FloatLinear& linear,
                    const dnnl::memory::desc& dst, std::vector<int>* inputs) {
@@ -26,7 +25,8 @@ bool make_batched(PlanBuilder& builder, const Node& node, int a, int b, std::str
   const Shape a_sizes = builder.value(a).sizes;
   const Shape b_sizes = builder.value(b).sizes;
   const Shape out_sizes = builder.result_sizes(node);
-  if (a_sizes.size() < 2 || a_sizes.size() != b_sizes.size() ||
+  const DType dtype = builder.value(a).dtype;
+  if (builder.value(b).dtype != dtype || a_sizes.size() < 2 || a_sizes.size() != b_sizes.size() ||
       out_sizes.size() != a_sizes.size() ||
       !std::equal(a_sizes.begin(), a_sizes.end() - 2, b_sizes.begin())) {
     *why = "a broadcast or vector product";
@@ -49,15 +49,15 @@ bool make_batched(PlanBuilder& builder, const Node& node, int a, int b, std::str
   };
   const Shape fa = flat(a_sizes), fb = flat(b_sizes), fo = flat(out_sizes);
   const Shape b_strides = is_transposed ? Shape{fb[1] * fb[2], 1, fb[1]} : contiguous_strides(fb);
-  const auto a_desc = onednn::desc_of(fa, contiguous_strides(fa), DType::Float32);
-  const auto b_desc = onednn::desc_of(fb, b_strides, DType::Float32);
-  const auto dst = onednn::desc_of(fo, contiguous_strides(fo), DType::Float32);
+  const auto a_desc = onednn::desc_of(fa, contiguous_strides(fa), dtype);
+  const auto b_desc = onednn::desc_of(fb, b_strides, dtype);
+  const auto dst = onednn::desc_of(fo, contiguous_strides(fo), dtype);
   const auto primitive = onednn::make_matmul(a_desc, b_desc, nullptr, dst, {});
   if (!primitive) {
     *why = "oneDNN has no optimised implementation";
     return false;
   }
-  const int out = builder.new_value(out_sizes, contiguous_strides(out_sizes), DType::Float32);
+  const int out = builder.new_value(out_sizes, contiguous_strides(out_sizes), dtype);
   auto step = std::make_unique<DnnlStep>(primitive);
   step->bind(DNNL_ARG_SRC, a_desc, a);
   step->bind(DNNL_ARG_WEIGHTS, b_desc, b);
@@ -87,7 +87,7 @@ bool make_linear(PlanBuilder& builder, const Node& node, std::string* why) {
 bool make_product(PlanBuilder& builder, const Node& node, std::string* why) {
   const int a = builder.tensor_arg(node, 0);
   const int b = builder.tensor_arg(node, 1);
-  if (!is_float32(builder, a) || !is_float32(builder, b)) return false;
+  if (!is_float(builder, a) || !is_float(builder, b)) return false;
   const Tensor weight = builder.constant(b);
   if (weight.defined() && weight.dim() == 2 && builder.value(a).sizes.size() >= 2) {
     FloatLinear linear;
@@ -120,9 +120,13 @@ bool make_addmm(PlanBuilder& builder, const Node& node, std::string* why) {
 
 }  // namespace
 
+bool computes_in(DType dtype) {
+  return dtype == DType::Float32 || (dtype == DType::BFloat16 && native_bfloat16());
+}
+
 bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear& linear,
                       std::string* why) {
-  if (!is_float32(builder, linear.x) || linear.weight.dtype() != DType::Float32 ||
+  if (!is_float(builder, linear.x) || linear.weight.dtype() != builder.value(linear.x).dtype ||
       (linear.bias >= 0 && builder.value(linear.bias).sizes != Shape{linear.weight.size(0)})) {
     *why = "not float32";
     return false;
@@ -131,9 +135,11 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
   const Shape out_sizes = builder.result_sizes(node);
   const int64_t k = linear.weight.size(1), n = linear.weight.size(0);
   const int64_t m = numel_of(x_sizes) / k;
-  const auto src = onednn::desc_of({m, k}, {k, 1}, DType::Float32);
-  const auto dst = onednn::desc_of({m, n}, {n, 1}, DType::Float32);
-  const auto bias = onednn::desc_of({n}, {1}, DType::Float32);
+  const DType dtype = builder.value(linear.x).dtype;
+  const auto src = onednn::desc_of({m, k}, {k, 1}, dtype);
+  const auto dst = onednn::desc_of({m, n}, {n, 1}, dtype);
+  const auto bias = onednn::desc_of(
+      {n}, {1}, linear.bias >= 0 ? builder.value(linear.bias).dtype : DType::Float32);
   onednn::PostOps post_ops;
   for (const FloatPostOp& op : linear.post_ops) {
     if (op.is_add) {
@@ -142,9 +148,8 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
       post_ops.eltwise(op.kind, op.alpha, op.beta);
     }
   }
-  const auto primitive =
-      onednn::make_inner_product(src, onednn::desc_any({n, k}, DType::Float32),
-                                 linear.bias >= 0 ? &bias : nullptr, dst, post_ops);
+  const auto primitive = onednn::make_inner_product(
+      src, onednn::desc_any({n, k}, dtype), linear.bias >= 0 ? &bias : nullptr, dst, post_ops);
   if (!primitive) {
     *why = "oneDNN has no optimised implementation";
     return false;
@@ -161,7 +166,7 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
     inputs.push_back(b);
   }
   bind_post_ops(builder, *step, linear, dst, &inputs);
-  const int out = builder.new_value(out_sizes, contiguous_strides(out_sizes), DType::Float32);
+  const int out = builder.new_value(out_sizes, contiguous_strides(out_sizes), dtype);
   step->bind(DNNL_ARG_DST, dst, out);
   step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
   step->info.flops = 2.0 * static_cast<double>(m * n * k);

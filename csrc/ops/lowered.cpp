@@ -4,7 +4,7 @@
 //   acc = sum (x - x_zero_point) * weight          exact int32
 //   y   = fma(float(acc), x_scale * w_scale[c], bias[c]), then post_ops in order
 //   out = clamp(rint(y / out_scale) + out_zero_point, out_min, out_max), or y when out_dtype is
-//         None
+//         None, or y rounded to bfloat16
 #include "ops/support/lowered.h"
 
 #include "base/strings.h"
@@ -51,6 +51,11 @@ Value infer_qconv(const Args& args) {
   return out;
 }
 
+// The kernels take real residuals as float32.
+Tensor real_residual(const Tensor& t) {
+  return t.defined() && t.dtype() == DType::BFloat16 ? t.to(DType::Float32) : t;
+}
+
 Value qconv(const Args& args) {
   const Tensor x = channels_last(args.tensor(0));
   const Tensor weight = args.tensor(1).contiguous();
@@ -60,7 +65,7 @@ Value qconv(const Args& args) {
   if (x.dim() == 4) sizes.push_back(spec.shape.out_h());
   sizes.push_back(spec.shape.out_w());
   Tensor out = empty_channels_last(sizes, epilogue_dtype(all_args(args), kQConvTail));
-  Tensor other = args.optional_tensor(kQConvTail);
+  Tensor other = real_residual(args.optional_tensor(kQConvTail));
   if (other.defined()) other = channels_last(other);
   kernels::qconv_reference(spec, weight.data<int8_t>(), x.raw_data(), out.raw_mutable_data(),
                            other.defined() ? other.raw_data() : nullptr);
@@ -84,7 +89,7 @@ Value qlinear(const Args& args) {
   Shape sizes = x.sizes();
   sizes.back() = weight.size(0);
   Tensor out = Tensor::empty(sizes, epilogue_dtype(all_args(args), kQLinearTail));
-  Tensor other = args.optional_tensor(kQLinearTail);
+  Tensor other = real_residual(args.optional_tensor(kQLinearTail));
   if (other.defined()) other = other.contiguous();
   kernels::qconv_reference(spec, weight.data<int8_t>(), x.raw_data(), out.raw_mutable_data(),
                            other.defined() ? other.raw_data() : nullptr);
@@ -97,19 +102,19 @@ Value qlinear(const Args& args) {
 Tensor apply_post_ops(const Args& args, Tensor y, size_t at) {
   const auto ops = parse_post_ops(args.string(at + 1));
   if (ops.empty()) return y;
-  const Tensor result = y.contiguous().clone();
-  Tensor out = result;
+  const DType dtype = y.dtype();  // bfloat16: computed in float32, rounded once
+  Tensor out = y.to(DType::Float32).contiguous().clone();
   float* p = out.mutable_data<float>();
   for (const kernels::PostOp& op : ops) {
     if (op.kind == kernels::PostOpKind::add) {
-      const Tensor other = args.tensor(at).expand(out.sizes()).contiguous();
+      const Tensor other = args.tensor(at).to(DType::Float32).expand(out.sizes()).contiguous();
       const float* q = other.data<float>();
       for (int64_t i = 0; i < out.numel(); ++i) p[i] += q[i];
     } else {
       for (int64_t i = 0; i < out.numel(); ++i) p[i] = kernels::post_op_scalar(op, p[i]);
     }
   }
-  return out;
+  return out.to(dtype);
 }
 
 std::vector<Value> leading(const Args& args, size_t n) {

@@ -8,6 +8,7 @@
 
 #include "base/strings.h"
 #include "pt2q/error.h"
+#include "pt2q/xpu.h"
 #include "tensor/tensor_impl.h"
 
 namespace pt2q {
@@ -107,6 +108,7 @@ Node* Tensor::node() const { return impl_ ? impl_->node : nullptr; }
 
 Tensor& Tensor::set_device(Device device) {
   get();
+  xpu::require(device);
   impl_->device = device;
   return *this;
 }

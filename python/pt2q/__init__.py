@@ -137,8 +137,12 @@ _PACKAGES = {
     "testing",
     "utils",
     "vision",
+    "xpu",
 }
 _MEMBERS = {
+    "autocast": "pt2q.amp",
+    "get_autocast_dtype": "pt2q.amp",
+    "is_autocast_enabled": "pt2q.amp",
     "calibrate": "pt2q._calibrate",
     "compile": "pt2q._compile",
     "convert_pt2e": "pt2q.ao.quantization.quantize_pt2e",

@@ -9,6 +9,7 @@ from typing import Any
 
 from pt2q import _core
 
+_CPU, _XPU = _core.device("cpu"), _core.device("xpu")
 _DEFAULT_BACKENDS = ("inductor", "onednn", "pt2q", "ipex")
 
 
@@ -17,7 +18,7 @@ class CompiledModel:
 
     Made by :func:`compile`. A graph (what ``export``, ``convert_pt2e`` or ``load`` return) is lowered
     at once; a module or function is captured at its first call for every new combination of input
-    shapes and dtypes. NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
+    shapes and dtypes. Inside ``pt2q.amp.autocast`` the model that runs is an int8-mixed-bf16 one. NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
     """
 
     def __init__(self, model: Any, options: dict[str, Any]) -> None:
@@ -27,7 +28,7 @@ class CompiledModel:
         self._by_signature: dict[Any, Any] = {}
         self._latest: Any = None
         if isinstance(model, _core.GraphModule):
-            self._latest = _core._compile(model, **options)
+            self._variant(_autocast())
         elif callable(model):
             functools.update_wrapper(self, model, updated=())
 
@@ -36,8 +37,8 @@ class CompiledModel:
 
     def _compiled_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(self._orig_mod, _core.GraphModule):
-            return self._latest
-        key = (getattr(self._orig_mod, "training", False), _signature(args), _signature(kwargs))
+            return self._variant(_autocast())
+        key = (_autocast(), getattr(self._orig_mod, "training", False), _signature(args), _signature(kwargs))
         found = self._by_signature.get(key)
         if found is None:
             with self._lock:
@@ -48,8 +49,21 @@ class CompiledModel:
         self._latest = found
         return found
 
+    def _variant(self, key: Any) -> Any:
+        """The graph lowered for this state of autocast."""
+        found = self._by_signature.get(key)
+        if found is None:
+            with self._lock:
+                found = self._by_signature.get(key)
+                if found is None:
+                    found = _core._compile(self._orig_mod, **self._options)
+                    self._by_signature[key] = found
+        self._latest = found
+        return found
+
     def _lowered(self, args: tuple[Any, ...] = ()) -> Any:
-        if args:
+        """What the last call ran; for a module, what these arguments would run."""
+        if args and not isinstance(self._orig_mod, _core.GraphModule):
             return self._compiled_for(args, {})
         if self._latest is None:
             raise _core.RuntimeError(
@@ -122,6 +136,10 @@ class CompiledModel:
 
     def __repr__(self) -> str:
         return f"CompiledModel({self._orig_mod!r})"
+
+
+def _autocast() -> tuple[bool, bool]:
+    return _core._autocast_enabled(_CPU), _core._autocast_enabled(_XPU)
 
 
 def _signature(value: Any) -> Any:

@@ -327,13 +327,14 @@ _METHODS: dict[str, Any] = {
     "split": lambda self, split_size, dim=0: split(self, split_size, dim),
     "cpu": lambda self: _to(self, "cpu"),
     "cuda": _no_cuda,
+    "xpu": lambda self, device=None, non_blocking=False: _to(self, device or "xpu"),
     "new_tensor": _new_tensor,
     "requires_grad_": _requires_grad_,
     "uniform_": _uniform_,
     "normal_": _normal_,
     "is_pinned": lambda self: False,
     "pin_memory": lambda self: self,
-    "get_device": lambda self: -1,
+    "get_device": lambda self: -1 if self.device.type == "cpu" else max(self.device.index or 0, 0),
 }
 
 _DTYPES = {
@@ -357,6 +358,7 @@ _PROPERTIES: dict[str, Any] = {
     "is_leaf": property(lambda self: True),
     "is_cuda": property(lambda self: False),
     "is_cpu": property(lambda self: self.device.type == "cpu"),
+    "is_xpu": property(lambda self: self.device.type == "xpu"),
     "is_quantized": property(lambda self: False),
     "is_sparse": property(lambda self: False),
     "T": property(lambda self: _call("aten.numpy_T", self)),

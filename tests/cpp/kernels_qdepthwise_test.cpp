@@ -71,7 +71,7 @@ Case make_case(const ConvShape& s, uint32_t seed) {
 void expect_equal_to_reference(const Case& c, const std::string& what) {
   const QConvSpec& spec = c.spec;
   const int64_t stride = spec.dst_stride == 0 ? spec.shape.out_c : spec.dst_stride;
-  const size_t element = spec.epilogue.out == ElemType::f32 ? 4 : 1;
+  const auto element = static_cast<size_t>(elem_bytes(spec.epilogue.out));
   std::vector<uint8_t> expected(static_cast<size_t>(out_pixels(spec.shape) * stride) * element, 77);
   qconv_reference(spec, c.weights.data(), c.src.data(), expected.data(), c.residual.data());
   for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni}) {
@@ -110,7 +110,7 @@ TEST(QDepthwise, EqualsReferenceForPostOps) {
   for (const ConvShape& s : {shapes()[0], shapes()[1], shapes()[3]}) {
     for (const PostOpKind kind : {PostOpKind::relu, PostOpKind::clip, PostOpKind::hardswish,
                                   PostOpKind::silu, PostOpKind::add}) {
-      for (const ElemType out : {ElemType::u8, ElemType::f32}) {
+      for (const ElemType out : {ElemType::u8, ElemType::f32, ElemType::bf16}) {
         Case c = make_case(s, 70);
         PostOp op;
         op.kind = kind;

@@ -214,7 +214,7 @@ TEST(QConv, AsymmetricPaddingAndRectangularKernels) {
 TEST(QConv, ChannelSlicesAndSignedTypes) {
   std::mt19937 rng(3);
   for (const int64_t kernel : {1, 3}) {
-    for (const ElemType out : {ElemType::u8, ElemType::s8, ElemType::f32}) {
+    for (const ElemType out : {ElemType::u8, ElemType::s8, ElemType::f32, ElemType::bf16}) {
       Case c;
       c.spec.shape = conv(2, 9, 11, 20, 36, kernel, 1, kernel / 2);
       c.spec.src_stride = 29;
@@ -257,7 +257,7 @@ TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
       {{PostOpKind::relu}, add_f32},
   };
   for (const auto& chain : chains) {
-    for (const ElemType out : {ElemType::u8, ElemType::f32}) {
+    for (const ElemType out : {ElemType::u8, ElemType::f32, ElemType::bf16}) {
       Case c;
       c.spec.shape = conv(1, 6, 6, 24, 40, 3, 1, 1);
       c.spec.src_zero_point = 128;

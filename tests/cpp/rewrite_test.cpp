@@ -46,7 +46,12 @@ void add_prepare(const std::string& name, const ConfigPtr& config, std::vector<P
 const std::vector<Pass>& passes() {
   static const std::vector<Pass> all = [] {
     std::vector<Pass> out = convert_passes(true, true);
-    for (Pass& pass : lowering_passes()) out.push_back(std::move(pass));
+    for (Pass& pass : lowering_passes(true)) out.push_back(std::move(pass));
+    out.push_back({"mixed bfloat16", "", [](GraphModule& m) {
+                     cast_to_bfloat16(m);
+                     propagate_int8(m);
+                     return fuse_int8_compute(m);
+                   }});
     out.push_back({"qat_conv_bn", "", qat_conv_bn});
     out.push_back({"insert_output_loggers", "", [](GraphModule& m) {
                      insert_output_loggers(m);

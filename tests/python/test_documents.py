@@ -191,3 +191,38 @@ def test_document_004(dtype, capsys):
         check_document_004(namespace, data)
     printed = capsys.readouterr().out
     assert "conv_relu (conv_unary)" in printed  # graph_for names the fusion
+
+
+def test_document_000(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    write_random_weights(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
+    blocks = documents.code_blocks(documents.document("000"))
+    # No Python: the pip command at the start and the shell command at the end.
+    python = [b for b in blocks if not b.startswith(("pip3 install", "TORCHINDUCTOR_FREEZING"))]
+    assert len(blocks) == len(python) + 2
+    autocast = next(i for i, b in enumerate(python) if "amp.autocast" in b)
+    assert autocast == len(python) - 1
+    namespace: dict = {}
+    with pt2q.xpu.allow_cpu_fallback():
+        run_blocks("000", python[:autocast], namespace)
+        converted, (x,) = namespace["converted_model"], namespace["example_inputs"]
+        result = namespace["optimized_model"](x)
+        assert result.device.type == "xpu" and tuple(result.shape) == (50, 1000)
+        # The symmetric configuration is the document's own.
+        specs = [n for n in converted.graph.nodes if "quantize_per_tensor" in str(n.target)]
+        assert specs and all(n.args[2] == 0 and n.args[5] is pt2q.int8 for n in specs)
+        run_blocks("000", python[autocast:], namespace)
+        with pt2q.amp.autocast(device_type="xpu", dtype=pt2q.bfloat16):
+            mixed = namespace["optimized_model"](x).cpu()
+        steps = namespace["optimized_model"].steps(x)
+        pt2q.export.save(pt2q.export.export(converted, (x,)), tmp_path / "m.pt2")
+    if not pt2q.xpu.is_available():  # what is loaded lives on the CPU: the same numbers
+        on_cpu = pt2q.compile(pt2q.export.load(tmp_path / "m.pt2").module())(x.numpy())
+        assert np.array_equal(result.numpy(), on_cpu)
+    assert mixed.dtype is pt2q.bfloat16
+    error = np.linalg.norm(mixed.float().numpy() - result.numpy()) / np.linalg.norm(result.numpy())
+    assert error < 0.02
+    layers = [s["dtype"] for s in steps if "qconv" in s["op"] or "qlinear" in s["op"]]
+    assert len(layers) == 21 and all(d.startswith("int8 -> ") for d in layers)
+    # int8 where a quantize follows; the stem (in front of a float pool) and the last layer give bfloat16.
+    assert layers[0] == layers[-1] == "int8 -> bfloat16" and set(layers[1:-1]) == {"int8 -> int8"}

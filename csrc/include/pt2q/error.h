@@ -7,7 +7,7 @@
 #include <string>
 
 namespace pt2q {
-
+// A value, as every exception: copies are independent of each other.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, std::string hint = "");

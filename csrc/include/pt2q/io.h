@@ -5,6 +5,8 @@
 // LoadLimits cap what a file may demand. A bad file gives FileError, something unsupported
 // NotImplementedError; both name the file and the place.
 //
+// All functions may be called from any thread; a model must not change while it is being saved.
+//
 // Writers are atomic: the old file is intact until the new one is complete on disk (FileError names
 // path and cause otherwise).
 #pragma once

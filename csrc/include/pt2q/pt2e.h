@@ -1,4 +1,4 @@
-// The PT2E flow: prepare → calibrate (run the model) → convert.
+// The PT2E flow: prepare → calibrate (run the model) → convert. One model, one thread at a time.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,7 @@
 // Everything in the public C++ API.
 #pragma once
 
+#include "pt2q/autocast.h"
 #include "pt2q/debug.h"
 #include "pt2q/dtype.h"
 #include "pt2q/error.h"
@@ -20,3 +21,4 @@
 #include "pt2q/tensor.h"
 #include "pt2q/trace.h"
 #include "pt2q/version.h"
+#include "pt2q/xpu.h"

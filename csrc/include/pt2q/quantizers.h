@@ -1,4 +1,4 @@
-// The built-in quantizers (SPEC section 6) and their configurations.
+// The built-in quantizers (SPEC section 6), not thread-safe, and their configurations, immutable.
 #pragma once
 
 #include <functional>

@@ -26,12 +26,19 @@ int num_threads();
 // The best integer instruction set this machine has: "AMX", "AVX512_VNNI", "AVX512", "AVX2" or
 // "BASELINE".
 std::string isa_name();
+// Whether float kernels compute in bfloat16 with instructions for it (AVX512-BF16 or AMX).
+bool native_bfloat16();
 
 struct CompileOptions {
   // Throw RuntimeError when a convolution or linear with quantized operands would run in float.
   bool strict = false;
   // Passes to leave out, by name (see CompiledModel::passes).
   std::set<std::string> disabled_passes;
+  // int8-mixed-bf16: convolutions and matrix products give bfloat16 where no quantize follows, and
+  // take it where no dequantize stands in front; what lies between inherits. Without native
+  // bfloat16 the results are rounded alike, at float32's speed, and a warning says so once. Also on
+  // while autocast is (autocast.h).
+  bool bfloat16 = false;
   // Where the graph is written after each pass; "": nowhere.
   std::string dump_dir;
 };

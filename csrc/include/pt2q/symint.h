@@ -20,7 +20,7 @@ struct SymExpr {
 };
 
 // A size: a plain integer, or an expression together with its value for the example input (hint).
-// Arithmetic on constants stays constant; arithmetic with a symbol builds an expression.
+// Arithmetic on constants stays constant, else builds an expression. Copies are thread-safe.
 class SymInt {
  public:
   SymInt() = default;

@@ -98,8 +98,10 @@ kernels::ElemType elem_type(DType dtype) {
       return kernels::ElemType::u8;
     case DType::Int8:
       return kernels::ElemType::s8;
+    case DType::BFloat16:
+      return kernels::ElemType::bf16;
     default:
-      throw TypeError(cat("expected float32, uint8 or int8, got ", dtype_name(dtype)));
+      throw TypeError(cat("expected float32, bfloat16, uint8 or int8, got ", dtype_name(dtype)));
   }
 }
 
@@ -121,6 +123,7 @@ kernels::EpilogueSpec read_epilogue(const std::vector<Value>& args, size_t first
     if (other.is_none()) throw ValueError("post_ops has 'add', but 'other' is None");
     op.residual_type =
         elem_type(other.is<Tensor>() ? other.as<Tensor>().dtype() : other.as<TensorMeta>().dtype);
+    if (op.residual_type == kernels::ElemType::bf16) op.residual_type = kernels::ElemType::f32;
     op.residual_scale = static_cast<float>(args.at(first + 1).to_double());
     op.residual_zero_point = static_cast<int32_t>(args.at(first + 2).to_int());
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pt2q import _core
@@ -70,6 +71,10 @@ __all__ = [
     "per_channel_dynamic_qconfig",
     "qconfig_equals",
 ]
+
+
+# What configurations hold: an observer class, or its with_args(...).
+_ObserverOrFakeQuantizeConstructor = Callable[..., Any]
 
 
 class _QConfigFields(NamedTuple):

@@ -29,9 +29,9 @@ class Linear(Module):
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:  # fmt: skip
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.weight = Parameter(pt2q.empty((out_features, in_features), dtype=dtype))
+        self.weight = Parameter(pt2q.empty((out_features, in_features), dtype=dtype, device=device))
         if bias:
-            self.bias = Parameter(pt2q.empty((out_features,), dtype=dtype))
+            self.bias = Parameter(pt2q.empty((out_features,), dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()

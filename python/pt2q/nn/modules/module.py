@@ -373,6 +373,9 @@ class Module:
     def cpu(self: T) -> T:
         return self.to("cpu")
 
+    def xpu(self: T, device: Any = None) -> T:
+        return self.to(device or "xpu")
+
     def float(self: T) -> T:
         return self.to(pt2q.float32)
 

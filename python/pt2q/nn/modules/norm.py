@@ -39,6 +39,8 @@ class _BatchNorm(Module):
         self.register_buffer("running_var", pt2q.ones(size) if track else None)
         count = pt2q.zeros((), dtype=pt2q.int64)
         self.register_buffer("num_batches_tracked", count if track else None)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in self._ndims:
@@ -85,6 +87,8 @@ class LayerNorm(Module):
         affine = elementwise_affine
         self.register_parameter("weight", Parameter(pt2q.ones(shape)) if affine else None)
         self.register_parameter("bias", Parameter(pt2q.zeros(shape)) if affine and bias else None)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -114,6 +118,8 @@ class GroupNorm(Module):
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine  # fmt: skip
         self.register_parameter("weight", Parameter(pt2q.ones((num_channels,))) if affine else None)
         self.register_parameter("bias", Parameter(pt2q.zeros((num_channels,))) if affine and bias else None)
+        if device is not None or dtype is not None:
+            self.to(device=device, dtype=dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

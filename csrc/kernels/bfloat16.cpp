@@ -1,0 +1,34 @@
+#include "kernels/bfloat16.h"
+
+#include <cstring>
+
+#include "base/parallel.h"
+
+namespace pt2q::kernels {
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;
+
+}  // namespace
+
+void bfloat16_to_float(const uint16_t* x, int64_t n, float* y) {
+  parallel_for(n, kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const uint32_t bits = static_cast<uint32_t>(x[i]) << 16;
+      std::memcpy(y + i, &bits, sizeof(bits));
+    }
+  });
+}
+
+void float_to_bfloat16(const float* x, int64_t n, uint16_t* y) {
+  parallel_for(n, kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      uint32_t bits;
+      std::memcpy(&bits, x + i, sizeof(bits));
+      const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
+      y[i] = static_cast<uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? 0x7fc0U : rounded);
+    }
+  });
+}
+
+}  // namespace pt2q::kernels
