@@ -11,9 +11,13 @@ void bind_xpu(py::module_& m) {
   m.def("_xpu_allow_cpu_fallback", &xpu::allow_cpu_fallback, py::arg("allow") = true);
   m.def("_xpu_cpu_fallback_allowed", &xpu::cpu_fallback_allowed);
   m.def("_xpu_engine_name", &xpu::engine_name);
-  m.def("_autocast_enabled", [](const Device& d) { return autocast_enabled(d.type); });
-  m.def("_set_autocast_enabled",
-        [](const Device& d, bool enabled) { return set_autocast_enabled(d.type, enabled); });
+  m.def(
+      "_autocast_enabled", [](const Device& d) { return autocast_enabled(d.type); },
+      py::arg("device"));
+  m.def(
+      "_set_autocast_enabled",
+      [](const Device& d, bool enabled) { return set_autocast_enabled(d.type, enabled); },
+      py::arg("device"), py::arg("enabled"));
   m.def("_native_bfloat16", &native_bfloat16,
         "Whether this CPU computes in bfloat16 with instructions for it.");
 }
