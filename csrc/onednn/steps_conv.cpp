@@ -110,8 +110,8 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   } else {
     const int dense = builder.as_contiguous(conv.weight);
     step->bind_repacked(DNNL_ARG_WEIGHTS,
-                        onednn::desc_of(grouped, contiguous_strides(grouped), dtype),
-                        dense, primitive.weights);
+                        onednn::desc_of(grouped, contiguous_strides(grouped), dtype), dense,
+                        primitive.weights);
     inputs.push_back(dense);
   }
   bind_bias(builder, *step, conv.bias, primitive, &inputs);
