@@ -108,3 +108,23 @@ def test_pretrained_without_file_says_where_to_put_it(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="resnet18-f37072fd.pth"):
         models.resnet18(pretrained=True)
+
+
+def test_a_module_called_with_arrays_returns_arrays() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn = nn.BatchNorm1d(3)
+
+        def forward(self, x, extra=None):
+            assert isinstance(x, pt2q.Tensor)
+            return {"y": self.bn(x), "pair": (x.sum(), extra["shift"] + 1)}
+
+    model = Two().eval()
+    x = np.ones((2, 3), np.float32)[:, ::-1]
+    x.flags.writeable = False
+    out = model(x, extra={"shift": np.float32([2])})
+    assert isinstance(out["y"], np.ndarray) and out["pair"][1] == 3
+    tensors = model(pt2q.from_numpy(x.copy()), extra={"shift": pt2q.tensor([2.0])})
+    assert isinstance(tensors["y"], pt2q.Tensor)
+    np.testing.assert_array_equal(out["y"], tensors["y"].numpy())

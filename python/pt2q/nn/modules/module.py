@@ -6,8 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 import pt2q
-from pt2q import Tensor, _trace
+from pt2q import Tensor, _pytree, _trace
 from pt2q.nn.parameter import Parameter
 
 T = TypeVar("T", bound="Module")
@@ -33,6 +35,14 @@ class RemovableHandle:
 def _is_module(value: Any) -> bool:
     """Observers are C++ objects that behave as modules."""
     return isinstance(value, (Module, pt2q._core._Observer))
+
+
+def _to_tensor(value: Any) -> Any:
+    return pt2q.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def _to_array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, Tensor) else value
 
 
 class Module:
@@ -62,7 +72,11 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = _trace.current()
         if tracer is None:
-            return self._run(args, kwargs)
+            # NumPy in, NumPy out; modules inside see tensors only.
+            if not any(isinstance(v, np.ndarray) for v in _pytree.flatten((args, kwargs))[0]):
+                return self._run(args, kwargs)
+            args, kwargs = _pytree.tree_map(_to_tensor, (args, kwargs))
+            return _pytree.tree_map(_to_array, self._run(args, kwargs))
         tracer.push_module(self)
         try:
             return self._run(args, kwargs)
