@@ -135,7 +135,9 @@ class Annotator {
       annotation.set_input(input, specs[i]);
       if (i > 0) mark_annotated(input);
     }
-    if (chain.unary != nullptr) new_annotation(chain.unary);
+    for (Node* n : {chain.batch_norm, chain.unary}) {
+      if (n != nullptr) new_annotation(n);
+    }
     chain.last()->meta.quantization_annotation->output_qspec = get_output_act_qspec(config_.get());
   }
 

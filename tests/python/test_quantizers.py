@@ -426,3 +426,17 @@ def test_modes_keep_the_arguments_of_dropout():
     m = move_exported_model_to_train(pt2q.fx.GraphModule(None, g))
     assert d.args[1:] == (0.3, True)
     assert m.training
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_xnnpack_trains_a_batch_norm_with_and_without_activation(relu: bool) -> None:
+    from pt2q.ao.quantization.quantize_pt2e import prepare_qat_pt2e
+    from pt2q.ao.quantization.quantizer import xnnpack_quantizer as xq
+
+    layers = [pt2q.nn.Conv2d(3, 4, 3), pt2q.nn.BatchNorm2d(4), *([pt2q.nn.ReLU()] if relu else [])]
+    model = pt2q.nn.Sequential(*layers).train()
+    exported = pt2q.export.export_for_training(model, (pt2q.randn(2, 3, 8, 8),)).module()
+    quantizer = xq.XNNPACKQuantizer().set_global(xq.get_symmetric_quantization_config(is_qat=True))
+    prepared = prepare_qat_pt2e(exported, quantizer)
+    fakes = [n for n in prepared.graph.nodes if n.op == "call_module"]
+    assert len(fakes) == 3  # input, weight, output of the pattern

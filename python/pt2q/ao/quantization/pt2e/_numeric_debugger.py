@@ -88,9 +88,9 @@ def prepare_for_propagation_comparison(model: Any) -> _core.GraphModule:
 
 def extract_results_from_loggers(
     model: _core.GraphModule,
-) -> dict[NodeSourceDebugInfo, tuple[str | None, object, list[object]]]:
+) -> dict[NodeSourceDebugInfo, tuple[str | None, object, list[Any]]]:
     """{debug info: (node name, module stack, outputs)} of all loggers that have seen data."""
-    results: dict[NodeSourceDebugInfo, tuple[str | None, object, list[object]]] = {}
+    results: dict[NodeSourceDebugInfo, tuple[str | None, object, list[Any]]] = {}
     for logger in _core._output_loggers(model):
         stats = logger.stats
         if stats:
