@@ -58,6 +58,11 @@ pc=$(dirname "$(find "$work/moved" -name pt2q.pc)")
 make -C "$examples" -j "$jobs" OUT="$work/make" PKG_CONFIG_PATH="$pc" CXXFLAGS=-O0 >/dev/null
 run_programs "$work/make"
 
+if [ "${PT2Q_INSTALL_TEST:-static}" != full ]; then
+  say "done; PT2Q_INSTALL_TEST=full also builds the shared library and by add_subdirectory"
+  exit 0
+fi
+
 say "shared library: build, install, find_package, pkg-config"
 cmake -S "$source_dir" -B "$work/shared-build" -DBUILD_SHARED_LIBS=ON -DPT2Q_PYTHON=OFF \
   -DPT2Q_TESTS=OFF -DCMAKE_BUILD_TYPE=Release -DPT2Q_WERROR=ON "${launcher[@]}" >/dev/null
