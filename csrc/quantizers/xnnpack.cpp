@@ -135,9 +135,7 @@ class Annotator {
       annotation.set_input(input, specs[i]);
       if (i > 0) mark_annotated(input);
     }
-    for (Node* n : {chain.batch_norm, chain.unary}) {
-      if (n != nullptr) new_annotation(n);
-    }
+    if (chain.last() != chain.root) new_annotation(chain.last());
     chain.last()->meta.quantization_annotation->output_qspec = get_output_act_qspec(config_.get());
   }
 
