@@ -26,6 +26,8 @@ def name_of(dtype: Any) -> str:
 def to_pt2q(value: Any) -> Any:
     """The pt2q counterpart of a PyTorch tensor, dtype or scheme; anything else is returned."""
     if isinstance(value, torch.Tensor):
+        if "float8" in name_of(value.dtype):  # DLPack has none; float32 holds every value
+            return _core.from_dlpack(value.detach().to(torch.float32)).to(to_pt2q(value.dtype))
         return _core.from_dlpack(value.detach().clone())
     if isinstance(value, (torch.dtype, torch.qscheme)):
         return getattr(_core, name_of(value))
@@ -34,6 +36,8 @@ def to_pt2q(value: Any) -> Any:
 
 def to_torch(tensor: _core.Tensor) -> torch.Tensor:
     """The PyTorch counterpart of a pt2q tensor."""
+    if "float8" in name_of(tensor.dtype):
+        return torch.from_dlpack(tensor.to(_core.float32)).to(getattr(torch, name_of(tensor.dtype)))
     return torch.from_dlpack(tensor).clone()
 
 
