@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import zoo
+import workloads
 from harness import HERE, sqnr
 
 sys.path.insert(0, str(HERE.parent / "examples" / "demo"))
@@ -73,7 +73,7 @@ def _torchao(name: str, task: tasks.Task, count: int) -> np.ndarray:
     import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as xiq
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    model = zoo.torch_builder(MODELS[name])().eval()
+    model = workloads.torch_builder(MODELS[name])().eval()
     state = {k: torch.from_numpy(v.numpy().copy()) for k, v in task.model.state_dict().items()}
     model.load_state_dict(state)
     calibration = [torch.from_numpy(task.calibration[i : i + task.batch]) for i in range(0, len(task.calibration), task.batch)]  # fmt: skip

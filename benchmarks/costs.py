@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from zoo import Case
+from workloads import Case
 
 _IMPORT = """
 import time; start = time.perf_counter(); import pt2q; seconds = time.perf_counter() - start

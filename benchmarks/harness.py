@@ -180,7 +180,7 @@ def _worker(name: str, case_text: str, folder: pathlib.Path, threads: int) -> No
 
 def _load(name: str, case_text: str, folder: pathlib.Path, threads: int) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     from contenders import CONTENDERS
-    from zoo import Case
+    from workloads import Case
 
     spec = CONTENDERS[name]
     begin = time.perf_counter()

@@ -20,7 +20,7 @@ from contenders import CONTENDERS
 from harness import HERE, Contender, Failed, ratio, run_rounds, summary
 from peers import ENOUGH_DB
 from prepare import ensure
-from zoo import Case
+from workloads import Case
 
 GROUPS = {
     "inference": ["pt2q_float32", "pt2q_int8", "torch_float32"],

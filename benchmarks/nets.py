@@ -1,6 +1,6 @@
 """Networks that ``pt2q.vision`` does not have: a sentence encoder, ViT-B/16, the dense part of DLRM.
 
-Written in PyTorch's dialect; ``zoo.module_for`` reads this very file as PyTorch code for the peers.
+Written in PyTorch's dialect; ``workloads.module_for`` reads this very file as PyTorch code for the peers.
 """
 
 from __future__ import annotations

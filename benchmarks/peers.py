@@ -161,7 +161,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    from zoo import CASES
+    from workloads import CASES
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--case", action="append", help="MODEL:BATCH, repeatable; default: " + " ".join(CASES))  # fmt: skip
@@ -180,7 +180,7 @@ def main() -> int:
     enter_venv()
     import report as reporting
     from contenders import CONTENDERS
-    from zoo import CASES, Case
+    from workloads import CASES, Case
 
     args = arguments()
     args.work = args.work.resolve()

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-import zoo
-from zoo import Case
+import workloads
+from workloads import Case
 
 HERE = pathlib.Path(__file__).resolve().parent
 NEEDS = {
@@ -38,7 +38,7 @@ NEEDS = {
 
 def _built() -> float:
     """When pt2q was built: its artifacts are made again after a build."""
-    spec = zoo.importlib.util.find_spec("pt2q._core")
+    spec = workloads.importlib.util.find_spec("pt2q._core")
     return pathlib.Path(spec.origin).stat().st_mtime if spec and spec.origin else 0.0
 
 
@@ -70,7 +70,7 @@ def load_inputs(folder: pathlib.Path) -> list[np.ndarray]:
 def _torch_model(case: Case, folder: pathlib.Path) -> Any:
     from safetensors.torch import load_file
 
-    model = zoo.torch_builder(case.model)().eval()
+    model = workloads.torch_builder(case.model)().eval()
     model.load_state_dict(load_file(folder / "weights.safetensors"))
     return model
 
@@ -88,7 +88,7 @@ def _base(case: Case, folder: pathlib.Path) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.manual_seed(0)
-    model = zoo.torch_builder(case.model)()
+    model = workloads.torch_builder(case.model)()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -96,10 +96,10 @@ def _base(case: Case, folder: pathlib.Path) -> None:
         norm.momentum = None
     if norms:  # statistics of random images: activations keep their scale, as in a trained network
         with torch.no_grad():
-            model.train()(*_tensors(zoo.inputs(Case(case.model, 8), 99)))
+            model.train()(*_tensors(workloads.inputs(Case(case.model, 8), 99)))
     model.eval()
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "weights.safetensors")  # fmt: skip
-    x = zoo.inputs(case)
+    x = workloads.inputs(case)
     np.savez(folder / "inputs.npz", *x)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         answer = model(*_tensors(x))
@@ -142,7 +142,7 @@ def _torch_int8(case: Case, folder: pathlib.Path) -> None:
 
     prepared = torch_prepared(case, folder)
     with torch.no_grad():
-        for x in zoo.calibration(case):
+        for x in workloads.calibration(case):
             prepared(*_tensors(x))
         converted = convert_pt2e(prepared)
     move_exported_model_to_eval(converted)
@@ -161,7 +161,7 @@ def _onnx(case: Case, folder: pathlib.Path) -> None:
 
 
 def _feeds(case: Case) -> list[dict[str, np.ndarray]]:
-    return [{f"x{i}": a for i, a in enumerate(x)} for x in zoo.calibration(case)]
+    return [{f"x{i}": a for i, a in enumerate(x)} for x in workloads.calibration(case)]
 
 
 def _onnx_qdq(case: Case, folder: pathlib.Path) -> None:
@@ -214,7 +214,7 @@ def _openvino_int8(case: Case, folder: pathlib.Path) -> None:
 def _pt2q_exported(case: Case, folder: pathlib.Path) -> Any:
     import pt2q
 
-    model = zoo.builder(case.model)().eval()
+    model = workloads.builder(case.model)().eval()
     model.load_state_dict(pt2q.load(folder / "weights.safetensors"))
     return pt2q.export.export(model, tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))
 
@@ -241,7 +241,7 @@ def _pt2q_int8(case: Case, folder: pathlib.Path) -> None:
     from pt2q.ao.quantization.quantize_pt2e import convert_pt2e
 
     prepared = pt2q_prepared(case, folder)
-    for x in zoo.calibration(case):
+    for x in workloads.calibration(case):
         prepared(*x)
     program = pt2q.export.export(convert_pt2e(prepared), tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))  # fmt: skip
     pt2q.export.save(program, folder / "pt2q_int8.pt2")

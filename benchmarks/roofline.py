@@ -103,7 +103,7 @@ def main() -> int:
     import report
     from contenders import ours
     from prepare import ensure
-    from zoo import Case
+    from workloads import Case
 
     limits = report.limits(HERE.parent / "build/release/benchmarks/cpp/peak", args.threads)
     if not limits:

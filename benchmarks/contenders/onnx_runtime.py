@@ -9,7 +9,7 @@ import onnxruntime
 
 from contenders import Loaded
 from prepare import load_inputs
-from zoo import Case
+from workloads import Case
 
 
 def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded:

@@ -11,7 +11,7 @@ import pt2q
 import roofline
 from contenders import Loaded
 from prepare import load_inputs, pt2q_prepared
-from zoo import Case
+from workloads import Case
 
 
 def _compiled(variant: str, folder: pathlib.Path, facts: dict[str, Any]) -> tuple[Any, int]:

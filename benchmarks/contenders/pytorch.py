@@ -18,7 +18,7 @@ import torch  # noqa: E402
 
 from contenders import Loaded  # noqa: E402
 from prepare import _torch_inputs, torch_prepared  # noqa: E402
-from zoo import Case  # noqa: E402
+from workloads import Case  # noqa: E402
 
 
 def _array(y: Any) -> Any:
