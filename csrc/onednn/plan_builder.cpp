@@ -1,41 +1,19 @@
 #include "onednn/plan_builder.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "onednn/steps_basic.h"
-#include "onednn/steps_cast.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
 namespace {
 
-int64_t span_elements(const Shape& sizes, const Shape& strides) {
-  int64_t last = 0;
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    if (sizes[d] == 0) return 0;
-    last += (sizes[d] - 1) * strides[d];
-  }
-  return last + 1;
-}
-
-bool holds_tensor(const Value& v) {
-  if (v.is<TensorMeta>()) return true;
-  return v.is<Value::List>() && std::any_of(v.list().begin(), v.list().end(), holds_tensor);
-}
-
 bool any_empty(const Value& v) {
   if (v.is<TensorMeta>()) return numel_of(hints(v.as<TensorMeta>().sizes)) == 0;
   return v.is<Value::List>() && std::any_of(v.list().begin(), v.list().end(), any_empty);
-}
-
-bool all_empty(const Value& v) {
-  if (v.is<TensorMeta>()) return numel_of(hints(v.as<TensorMeta>().sizes)) == 0;
-  return v.is<Value::List>() && !v.list().empty() &&
-         std::all_of(v.list().begin(), v.list().end(), all_empty);
 }
 
 void collect(const Bound& b, std::vector<int>* ids) {
@@ -57,22 +35,6 @@ Value concrete(const Value& v) {
     return Value(std::move(items));
   }
   return v;
-}
-
-// Equal values; tensors are the same memory in the same form.
-bool same_argument(const Value& a, const Value& b) {
-  if (a.is<Value::List>() && b.is<Value::List>()) {
-    return std::equal(a.list().begin(), a.list().end(), b.list().begin(), b.list().end(),
-                      same_argument);
-  }
-  if (!a.is<Tensor>() || !b.is<Tensor>()) return a == b;
-  const Tensor &x = a.as<Tensor>(), &y = b.as<Tensor>();
-  return x.raw_data() == y.raw_data() && x.dtype() == y.dtype() && x.sizes() == y.sizes() &&
-         x.strides() == y.strides();
-}
-
-bool same_arguments(const std::vector<Value>& a, const std::vector<Value>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), same_argument);
 }
 
 }  // namespace
@@ -265,144 +227,6 @@ bool PlanBuilder::infer_result(const Node& node) {
   return !meta.is_none();
 }
 
-// Integers, booleans and lists of them: values already known.
-bool PlanBuilder::try_plain(const Node& node) {
-  const Value& meta = metas_.at(&node);
-  if (holds_tensor(meta) || meta.is_none()) return false;
-  if (meta.is<Value::List>() && meta.list().empty()) return false;
-  bound_[&node] = Bound::of_plain(meta);
-  return true;
-}
-
-// Nodes whose arguments are all known: constant subgraphs, and factories such as arange.
-bool PlanBuilder::try_fold(const Node& node) {
-  if (node.is_impure()) return false;
-  std::vector<Value> args;
-  bool constant = true;
-  const std::function<Value(const Bound&)> value_of = [&](const Bound& b) -> Value {
-    if (b.kind == Bound::Kind::Plain) return b.plain;
-    if (b.kind == Bound::Kind::List) {
-      Value::List items;
-      for (const Bound& item : b.items) items.push_back(value_of(item));
-      return Value(std::move(items));
-    }
-    const PlanValue& v = value(b.value);
-    if (v.storage != Storage::Constant || written_.count(b.value) > 0) {
-      constant = false;
-      return Value();
-    }
-    return Value(v.constant);
-  };
-  for (const Value& arg : node.args()) {
-    args.push_back(value_of(bound_of(arg)));
-    if (!constant) return false;
-  }
-  FoldedNode& known = cache_.folded[&node];
-  if (known.result.is_none() || !same_arguments(known.args, args))
-    known = {args, node.op().reference(Args(node.op(), args))};
-  const Value& result = known.result;
-  const std::function<Bound(const Value&)> bound_value = [&](const Value& v) -> Bound {
-    if (v.is<Tensor>()) return Bound::of_tensor(new_constant(v.as<Tensor>()));
-    if (v.is<Value::List>()) {
-      std::vector<Bound> items;
-      for (const Value& item : v.list()) items.push_back(bound_value(item));
-      return Bound::of_list(std::move(items));
-    }
-    return Bound::of_plain(v);
-  };
-  bound_[&node] = bound_value(result);
-  metas_[&node] = meta_of(bound_[&node]);
-  return true;
-}
-
-// Nothing to compute: every result has zero elements.
-bool PlanBuilder::try_empty(const Node& node) {
-  const Value& meta = metas_.at(&node);
-  if (node.is_impure() || !all_empty(meta)) return false;
-  const std::function<Bound(const Value&)> make = [&](const Value& v) -> Bound {
-    if (v.is<TensorMeta>()) {
-      const auto& m = v.as<TensorMeta>();
-      return Bound::of_tensor(new_constant(Tensor::zeros(hints(m.sizes), m.dtype)));
-    }
-    std::vector<Bound> items;
-    for (const Value& item : v.list()) items.push_back(make(item));
-    return Bound::of_list(std::move(items));
-  };
-  bound_[&node] = make(meta);
-  return true;
-}
-
-// Identities and views become names of the same memory. What a view looks like is found by running
-// its reference kernel on memory of the same layout that nobody reads.
-bool PlanBuilder::try_alias(const Node& node) {
-  const OpTraits& traits = node.op().traits;
-  const bool identity = traits.identity;
-  if ((!identity && !traits.view) || node.is_impure()) return false;
-  const int source = tensor_arg(node, 0);
-  if (source < 0 || !value(source).layout_known || value(source).storage == Storage::Held)
-    return false;
-  if (identity) {
-    const Value& meta = metas_.at(&node);
-    if (!meta.is<TensorMeta>() || meta.as<TensorMeta>().dtype != value(source).dtype ||
-        hints(meta.as<TensorMeta>().sizes) != value(source).sizes) {
-      return false;
-    }
-    bound_[&node] = Bound::of_tensor(source);
-    return true;
-  }
-  const std::vector<Value> args = plain_args(node);
-  for (size_t i = 1; i < args.size(); ++i) {
-    if (holds_tensor(args[i])) return false;
-  }
-  if (try_view(node, args, source)) return true;
-  const int plain = as_contiguous(source);
-  return plain >= 0 && plain != source && try_view(node, args, plain);
-}
-
-bool PlanBuilder::try_view(const Node& node, const std::vector<Value>& plain_args, int base) {
-  const PlanValue v = value(base);
-  const int64_t bytes = span_elements(v.sizes, v.strides) * static_cast<int64_t>(itemsize(v.dtype));
-  const std::shared_ptr<void> memory(
-      std::calloc(static_cast<size_t>(std::max<int64_t>(bytes, 64)), 1), std::free);
-  const Tensor fake = Tensor::from_blob(memory.get(), v.sizes, v.strides, v.dtype, memory);
-  std::vector<Value> args = plain_args;
-  args[0] = Value(fake);
-  const Value result = node.op().reference(Args(node.op(), args));
-  std::vector<Tensor> views;
-  if (result.is<Tensor>()) {
-    views.push_back(result.as<Tensor>());
-  } else {
-    for (const Value& item : result.list()) views.push_back(item.as<Tensor>());
-  }
-  for (const Tensor& t : views) {
-    if (!t.shares_storage(fake) || t.dtype() != v.dtype) return false;
-  }
-  std::vector<Bound> items;
-  for (const Tensor& t : views) items.push_back(Bound::of_tensor(make_view(base, t, memory.get())));
-  bound_[&node] = result.is<Tensor>() ? items[0] : Bound::of_list(std::move(items));
-  return true;
-}
-
-int PlanBuilder::make_view(int base, const Tensor& view, const void* origin) {
-  const int64_t offset = view.numel() == 0 ? 0
-                                           : static_cast<const char*>(view.raw_data()) -
-                                                 static_cast<const char*>(origin);
-  const PlanValue source = value(base);
-  if (source.storage == Storage::Constant) {
-    const int id = new_constant(source.constant.as_strided(
-        view.sizes(), view.strides(),
-        source.constant.storage_offset() + offset / static_cast<int64_t>(itemsize(source.dtype))));
-    if (written_.count(base) > 0) written_.insert(id);
-    return id;
-  }
-  const int id = new_value(view.sizes(), view.strides(), view.dtype());
-  PlanValue& v = plan_->values.back();
-  v.storage = source.storage;
-  v.root = source.root;
-  v.view_offset = source.view_offset + offset;
-  return id;
-}
-
 void PlanBuilder::add_reference_step(const Node& node) {
   std::vector<Bound> args;
   std::vector<int> inputs;
@@ -439,88 +263,6 @@ Bound PlanBuilder::make_held(const Value& meta) {
   return Bound::of_tensor(plan_->values.back().root);
 }
 
-Bound PlanBuilder::bound_of(const Value& arg) const {
-  if (arg.is<Node*>()) {
-    const auto it = bound_.find(arg.as<Node*>());
-    if (it == bound_.end())
-      throw InternalError(cat("node ", arg.as<Node*>()->name(), " has no value yet"));
-    return it->second;
-  }
-  if (!arg.is<Value::List>()) return Bound::of_plain(arg);
-  std::vector<Bound> items;
-  bool plain = true;
-  for (const Value& item : arg.list()) {
-    items.push_back(bound_of(item));
-    plain = plain && items.back().kind == Bound::Kind::Plain;
-  }
-  if (!plain) return Bound::of_list(std::move(items));
-  Value::List values;
-  for (const Bound& b : items) values.push_back(b.plain);
-  return Bound::of_plain(Value(std::move(values)));
-}
-
-Value PlanBuilder::meta_of(const Bound& bound) const {
-  switch (bound.kind) {
-    case Bound::Kind::Plain:
-      return bound.plain;
-    case Bound::Kind::List: {
-      Value::List items;
-      for (const Bound& item : bound.items) items.push_back(meta_of(item));
-      return Value(std::move(items));
-    }
-    case Bound::Kind::Tensor:
-      break;
-  }
-  const PlanValue& v = value(bound.value);
-  if (!v.known) return Value();
-  return TensorMeta{to_sym(v.sizes), v.dtype, Device{}};
-}
-
-void PlanBuilder::visit_output(const Node& node) {
-  plan_->result = output_of(bound_of(node.arg(0)));
-}
-
-Bound PlanBuilder::output_of(const Bound& bound) {
-  if (bound.kind == Bound::Kind::Plain) return bound;
-  if (bound.kind == Bound::Kind::List) {
-    std::vector<Bound> items;
-    for (const Bound& item : bound.items) items.push_back(output_of(item));
-    return Bound::of_list(std::move(items));
-  }
-  return Bound::of_tensor(make_output(bound.value));
-}
-
-int PlanBuilder::make_output(int id) {
-  PlanValue& v = plan_->values[static_cast<size_t>(id)];
-  const Shape plain = contiguous_strides(v.sizes);
-  if (v.storage == Storage::Held) {
-    PlanValue returned = v;
-    returned.root = static_cast<int>(plan_->values.size());
-    returned.layout_known = false;
-    plan_->values.push_back(returned);
-    auto step = std::make_unique<ReturnStep>();
-    step->info.kernel = "return";
-    add(std::move(step), {id}, {returned.root});
-    return returned.root;
-  }
-  if (v.storage == Storage::Arena && v.root == id && same_layout(v.sizes, v.strides, plain)) {
-    v.storage = Storage::Output;
-    v.strides = plain;
-    for (PlanValue& other : plan_->values) {
-      if (other.root == id) other.storage = Storage::Output;
-    }
-    plan_->outputs.push_back(id);
-    return id;
-  }
-  const int out = new_value(v.sizes, plain, v.dtype);
-  plan_->values.back().storage = Storage::Output;
-  plan_->outputs.push_back(out);
-  auto step = std::make_unique<LayoutStep>();
-  step->info.kernel = "pt2q copy";
-  add(std::move(step), {id}, {out});
-  return out;
-}
-
 void PlanBuilder::finish() {
   for (size_t i = 0; i < plan_->values.size(); ++i) {
     PlanValue& v = plan_->values[i];
@@ -532,156 +274,6 @@ void PlanBuilder::finish() {
     }
   }
   plan_memory(*plan_);
-}
-
-// --- for step makers -----------------------------------------------------------------------------
-
-int PlanBuilder::tensor_arg(const Node& node, size_t i) const { return value_of(node.arg(i)); }
-
-int PlanBuilder::value_of(const Value& item) const {
-  const Bound b = bound_of(item);
-  return b.kind == Bound::Kind::Tensor && value(b.value).known ? b.value : -1;
-}
-
-const std::vector<Value>& PlanBuilder::plain_args(const Node& node) {
-  if (plain_args_of_ != &node) {
-    plain_args_.clear();
-    for (const Value& arg : node.args()) plain_args_.push_back(meta_of(bound_of(arg)));
-    plain_args_of_ = &node;
-  }
-  return plain_args_;
-}
-
-Value PlanBuilder::plain_arg(const Node& node, size_t i) const {
-  if (plain_args_of_ == &node) return plain_args_.at(i);
-  return meta_of(bound_of(node.arg(i)));
-}
-
-const TensorMeta& PlanBuilder::result_meta(const Node& node) const {
-  return metas_.at(&node).as<TensorMeta>();
-}
-
-Shape PlanBuilder::result_sizes(const Node& node) const { return hints(result_meta(node).sizes); }
-
-Tensor PlanBuilder::constant(int id) const {
-  if (id < 0 || value(id).storage != Storage::Constant || written_.count(id) > 0) return Tensor();
-  return value(id).constant;
-}
-
-int PlanBuilder::as_layout(int id, const Shape& strides) {
-  if (!value(id).known) return -1;
-  if (value(id).layout_known && same_layout(value(id).sizes, value(id).strides, strides)) return id;
-  const PlanValue source = value(id);
-  const std::string key = cat(id, ":", list_to_string(strides));
-  const auto known = relaid_.find(key);
-  if (known != relaid_.end()) return known->second;
-  int out = -1;
-  if (source.storage == Storage::Constant && written_.count(id) == 0) {
-    auto buffer = aligned_buffer(source.constant.nbytes());
-    void* p = buffer.get();
-    copy_layout(source.constant.raw_data(), source.constant.strides(), p, strides, source.sizes,
-                source.dtype);
-    out =
-        new_constant(Tensor::from_blob(p, source.sizes, strides, source.dtype, std::move(buffer)));
-  } else {
-    out = new_value(source.sizes, strides, source.dtype);
-    std::unique_ptr<Step> step;
-    if (source.storage == Storage::Held) {
-      plan_->values.back().storage = Storage::Held;
-      step = std::make_unique<SettleStep>();
-    } else {
-      step = std::make_unique<LayoutStep>();
-    }
-    step->info.kernel = "pt2q layout";
-    step->info.dtype = dtype_name(source.dtype);
-    step->info.layout = layout_name(source.sizes, strides);
-    add(std::move(step), {id}, {out});
-  }
-  relaid_[key] = out;
-  return out;
-}
-
-int PlanBuilder::as_contiguous(int id) {
-  return as_layout(id, contiguous_strides(value(id).sizes));
-}
-
-int PlanBuilder::as_dense(int id) {
-  const PlanValue& v = value(id);
-  if (v.layout_known && is_dense(v.sizes, v.strides)) return id;
-  return as_contiguous(id);
-}
-
-int PlanBuilder::as_dtype(int id, DType dtype) {
-  if (value(id).dtype == dtype) return id;
-  const std::string key = cat(id, ":", dtype_name(dtype));
-  const auto known = relaid_.find(key);
-  if (known != relaid_.end()) return known->second;
-  int out = -1;
-  if (value(id).storage == Storage::Constant) {
-    const Tensor source = value(id).constant;
-    std::any& slot = cache_.packed[{source.id(), dtype_name(dtype)}];
-    if (!slot.has_value()) {
-      slot = source.to(dtype);
-      cache_.kept_alive.push_back(source);
-    }
-    out = new_constant(std::any_cast<Tensor>(slot));
-  } else {
-    const int dense = as_dense(id);
-    const PlanValue v = value(dense);
-    out = new_value(v.sizes, v.strides, dtype);
-    auto step = make_conversion(dense, v.dtype, out, dtype, numel_of(v.sizes));
-    step->info.layout = layout_name(v.sizes, v.strides);
-    add(std::move(step), {dense}, {out});
-  }
-  relaid_[key] = out;
-  return out;
-}
-
-int PlanBuilder::new_value(const Shape& sizes, const Shape& strides, DType dtype) {
-  PlanValue v;
-  v.known = true;
-  v.layout_known = true;
-  v.sizes = sizes;
-  v.strides = strides;
-  v.dtype = dtype;
-  v.root = static_cast<int>(plan_->values.size());
-  v.bytes = numel_of(sizes) * static_cast<int64_t>(itemsize(dtype));
-  plan_->values.push_back(std::move(v));
-  return plan_->values.back().root;
-}
-
-int PlanBuilder::new_constant(const Tensor& tensor) {
-  const int id = new_value(tensor.sizes(), tensor.strides(), tensor.dtype());
-  plan_->values.back().storage = Storage::Constant;
-  plan_->values.back().constant = tensor;
-  return id;
-}
-
-Step& PlanBuilder::add(std::unique_ptr<Step> step, std::vector<int> inputs,
-                       std::vector<int> outputs) {
-  step->index = static_cast<int>(plan_->steps.size());
-  step->inputs = std::move(inputs);
-  step->outputs = std::move(outputs);
-  plan_->steps.push_back(std::move(step));
-  return *plan_->steps.back();
-}
-
-void PlanBuilder::bind(const Node& node, int id) {
-  bound_[&node] = Bound::of_tensor(id);
-  metas_[&node] = meta_of(bound_[&node]);
-}
-
-StepInfo PlanBuilder::describe(const Node& node, const std::string& kernel, int output) const {
-  StepInfo info;
-  info.node = node.name();
-  info.op = node.target();
-  info.kernel = kernel;
-  if (output >= 0 && value(output).known) {
-    info.dtype = dtype_name(value(output).dtype);
-    if (value(output).layout_known)
-      info.layout = layout_name(value(output).sizes, value(output).strides);
-  }
-  return info;
 }
 
 }  // namespace pt2q

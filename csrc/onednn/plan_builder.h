@@ -92,6 +92,9 @@ class PlanBuilder {
   std::unordered_set<int> written_;                // ... and their values: not to be folded
 };
 
+// A tensor, or a list that holds one, as an inferred result.
+bool holds_tensor(const Value& v);
+
 // Adds a fast step for `node` and binds its result; false: not applicable (the reason, when worth
 // reporting, goes to `why`).
 using StepMaker = bool (*)(PlanBuilder& builder, const Node& node, std::string* why);
