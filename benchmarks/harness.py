@@ -42,7 +42,7 @@ class Sample(NamedTuple):
         return self.foreign < FOREIGN_CPUS
 
 
-def _busy() -> float:
+def busy() -> float:
     """CPU seconds the whole machine has worked since boot."""
     fields = [int(f) for f in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     user, nice, system, _, _, irq, softirq, steal = fields
@@ -78,9 +78,9 @@ class Contender:
         return self._read()
 
     def sample(self, seconds: float) -> None:
-        busy = _busy()
+        before = busy()
         reply = self._ask({"seconds": seconds})
-        foreign = max(0.0, _busy() - busy - reply["cpu"]) / reply["wall"]
+        foreign = max(0.0, busy() - before - reply["cpu"]) / reply["wall"]
         times = reply["times"]
         self.samples.append(Sample(statistics.median(times), min(times), reply["cpu"] / reply["batches"], foreign, len(times)))  # fmt: skip
 

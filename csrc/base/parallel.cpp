@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/strings.h"
+#include "base/thread_limit.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
@@ -18,9 +19,18 @@ std::atomic<int>& thread_count() {
   return count;
 }
 
+thread_local int limit = 0;  // 0: none
+
 }  // namespace
 
-int num_threads() { return thread_count().load(std::memory_order_relaxed); }
+ThreadLimit::ThreadLimit(int n) : outer_(limit) { limit = outer_ > 0 ? std::min(outer_, n) : n; }
+ThreadLimit::~ThreadLimit() { limit = outer_; }
+bool ThreadLimit::active() { return limit > 0; }
+
+int num_threads() {
+  const int all = thread_count().load(std::memory_order_relaxed);
+  return limit > 0 ? std::min(limit, all) : all;
+}
 
 void set_num_threads(int n) {
   if (n < 1) throw ValueError(cat("set_num_threads: expected a positive number, got ", n));

@@ -21,6 +21,7 @@ void bind_meta(py::module_& m);
 void bind_graph_module(py::module_& m);
 void bind_trace(py::module_& m);
 void bind_runtime(py::module_& m);
+void bind_streams(py::module_& m);
 void bind_xpu(py::module_& m);
 void bind_qscheme(py::module_& m);
 void bind_observers(py::module_& m);

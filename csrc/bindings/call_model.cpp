@@ -22,55 +22,61 @@ bool is_numpy(py::handle h) {
   return !py::isinstance<Tensor>(h) && py::hasattr(h, "__array_interface__");
 }
 
-py::list flatten(const CallSpec* spec, const py::args& args, const py::kwargs& kwargs) {
-  if (spec == nullptr || (spec->flat_inputs && kwargs.empty())) return py::list(args);
+py::list flatten(const PythonCall& call, const py::args& args, const py::kwargs& kwargs) {
+  if (!call.has_spec || (call.spec.flat_inputs && kwargs.empty())) return py::list(args);
   return py::module_::import("pt2q._pytree")
-      .attr("flatten_call")(spec->in_spec.get(), args, kwargs);
-}
-
-py::object restore(const CallSpec* spec, const Value& result, bool numpy) {
-  const auto leaf = [&](const Value& v) -> py::object {
-    return numpy && v.is<Tensor>() ? numpy_from_tensor(v.as<Tensor>()) : result_to_python(v);
-  };
-  if (!result.is<Value::List>()) return leaf(result);
-  if (spec != nullptr && spec->single_output) return leaf(result.list().at(0));
-  py::list leaves;
-  for (const Value& v : result.list()) leaves.append(leaf(v));
-  if (spec == nullptr || spec->out_spec.empty()) return py::tuple(leaves);
-  return py::module_::import("pt2q._pytree").attr("unflatten")(spec->out_spec.get(), leaves);
+      .attr("flatten_call")(call.spec.in_spec.get(), args, kwargs);
 }
 
 }  // namespace
 
-py::object call_model(const std::shared_ptr<GraphModule>& model, const py::args& args,
-                      const py::kwargs& kwargs) {
-  const CallSpec* found = spec_of(*model);
-  const CallSpec copy = found != nullptr ? *found : CallSpec{};
-  const CallSpec* spec = found != nullptr ? &copy : nullptr;
-  const py::list leaves = flatten(spec, args, kwargs);
-  bool numpy = false;
+py::object PythonCall::restore(const Value& result) const {
+  const auto leaf = [&](const Value& v) -> py::object {
+    return numpy && v.is<Tensor>() ? numpy_from_tensor(v.as<Tensor>()) : result_to_python(v);
+  };
+  if (!result.is<Value::List>()) return leaf(result);
+  if (has_spec && spec.single_output) return leaf(result.list().at(0));
+  py::list leaves;
+  for (const Value& v : result.list()) leaves.append(leaf(v));
+  if (!has_spec || spec.out_spec.empty()) return py::tuple(leaves);
+  return py::module_::import("pt2q._pytree").attr("unflatten")(spec.out_spec.get(), leaves);
+}
+
+PythonCall read_call(const GraphModule& model, const py::args& args, const py::kwargs& kwargs) {
+  PythonCall call;
+  if (const CallSpec* spec = spec_of(model)) {
+    call.spec = *spec;
+    call.has_spec = true;
+  }
+  const py::list leaves = flatten(call, args, kwargs);
   for (const py::handle item : leaves) {
     if (py::isinstance<Tensor>(item)) break;
     if (is_numpy(item)) {
-      numpy = true;
+      call.numpy = true;
       break;
     }
   }
-  std::vector<Value> inputs;
-  for (const py::handle item : leaves) inputs.push_back(value_from_python(item));
+  for (const py::handle item : leaves) call.inputs.push_back(value_from_python(item));
+  return call;
+}
+
+py::object call_model(const std::shared_ptr<GraphModule>& model, const py::args& args,
+                      const py::kwargs& kwargs) {
+  PythonCall call = read_call(*model, args, kwargs);
   if (Tracer::current() != nullptr) {
     const py::object prefix = py::module_::import("pt2q._trace").attr("prefix_for")(model);
-    return restore(spec, replay(*model, inputs, prefix.cast<std::string>()), false);
+    call.numpy = false;
+    return call.restore(replay(*model, call.inputs, prefix.cast<std::string>()));
   }
   if (CallListener::current() != nullptr) {  // calibration by call wants every operator
-    return restore(spec, replay(*model, inputs, ""), numpy);
+    return call.restore(replay(*model, call.inputs, ""));
   }
   Value result;
   {
     const py::gil_scoped_release release;
-    result = run(*model, inputs);
+    result = run(*model, call.inputs);
   }
-  return restore(spec, result, numpy);
+  return call.restore(result);
 }
 
 }  // namespace pt2q::python

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, m) {
   bind_ops(m);
   bind_trace(m);
   bind_runtime(m);
+  bind_streams(m);
   bind_xpu(m);
   bind_qscheme(m);
   bind_observers(m);

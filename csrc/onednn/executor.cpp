@@ -3,11 +3,13 @@
 
 #include <omp.h>
 
+#include <atomic>
 #include <map>
 #include <optional>
 
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "base/thread_limit.h"
 #include "kernels/isa.h"
 #include "onednn/compat.h"
 #include "onednn/plan_builder.h"
@@ -32,6 +34,32 @@ class ThreadScope {
 
  private:
   int saved_;
+};
+
+// Calls that run at the same time share the threads out; each such number has a plan of its own, so
+// it is halved rather than divided. Models called by models, and callers with a limit, keep theirs.
+class SharedThreads {
+ public:
+  SharedThreads() : outermost_(depth_++ == 0) {
+    if (!outermost_) return;
+    const int calls = running_.fetch_add(1, std::memory_order_relaxed) + 1;
+    if (calls < 2 || ThreadLimit::active()) return;
+    int share = num_threads();
+    for (int n = 1; n < calls && share > 1; n *= 2) share = (share + 1) / 2;
+    limit_.emplace(share);
+  }
+  ~SharedThreads() {
+    --depth_;
+    if (outermost_) running_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  SharedThreads(const SharedThreads&) = delete;
+  SharedThreads& operator=(const SharedThreads&) = delete;
+
+ private:
+  static inline std::atomic<int> running_{0};
+  static inline thread_local int depth_ = 0;
+  bool outermost_;
+  std::optional<ThreadLimit> limit_;
 };
 
 std::string dynamic_dims(const TensorMeta& meta) {
@@ -215,6 +243,7 @@ std::vector<Value> checked_inputs(GraphModule& model, const std::vector<Value>& 
 
 Value run_timed(GraphModule& model, const std::vector<Value>& inputs,
                 std::vector<double>* seconds) {
+  const SharedThreads share;
   const std::vector<Value> accepted = checked_inputs(model, inputs);
   const auto entry = plan_for(model, accepted);
   const ThreadScope threads;

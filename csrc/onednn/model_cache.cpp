@@ -2,7 +2,18 @@
 
 #include <algorithm>
 
+#include "base/cpu.h"
+
 namespace pt2q {
+namespace {
+
+// Contexts kept for the next calls: as many as can run at once.
+size_t max_idle() {
+  static const size_t count = static_cast<size_t>(std::max(4, available_cpus()));
+  return count;
+}
+
+}  // namespace
 
 std::unique_ptr<RunContext> PlanEntry::acquire() {
   {
@@ -18,7 +29,7 @@ std::unique_ptr<RunContext> PlanEntry::acquire() {
 
 void PlanEntry::give_back(std::unique_ptr<RunContext> context) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (idle_.size() < kMaxIdle) idle_.push_back(std::move(context));
+  if (idle_.size() < max_idle()) idle_.push_back(std::move(context));
 }
 
 std::shared_ptr<ModelCache> ModelCache::of(GraphModule& model) {

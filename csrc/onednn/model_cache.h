@@ -27,7 +27,6 @@ class PlanEntry {
   void give_back(std::unique_ptr<RunContext> context);
 
  private:
-  static constexpr size_t kMaxIdle = 4;
   std::string signature_;
   std::shared_ptr<const Plan> plan_;
   std::mutex mutex_;

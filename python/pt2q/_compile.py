@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pt2q import _core
@@ -34,6 +34,60 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._compiled_for(args, kwargs)(*args, **kwargs)
+
+    def async_map(self, iterable: Iterable[Any], streams: int | None = None) -> Iterator[Any]:
+        """The model's results for every item, in order, with several calls running at once.
+
+        Args:
+            iterable: items for one call each: an array or Tensor, or a tuple or list of positional
+                arguments. It is read by the thread that asks for results, at most twice ``streams``
+                items ahead of them.
+            streams: calls that run at once; by default one per core. The threads of the process are
+                shared out among them.
+
+        Returns:
+            A generator of what the plain calls return. Closing it drops the calls that have not begun.
+
+        Raises:
+            ValueError: ``streams`` is not positive.
+            Error: of a call, in its turn and of the type the plain call raises; the message begins
+                with the item's index. An exception of ``iterable`` follows the results before it.
+        """
+        if streams is not None and streams < 1:
+            raise _core.ValueError(f"async_map: streams must be positive, got {streams}")
+        if not isinstance(iterable, Iterable):
+            raise _core.TypeError(f"async_map: expected an iterable of inputs, got {type(iterable).__name__}")
+        return self._results(iter(iterable), _core._Streams(streams or 0))
+
+    def _results(self, items: Iterator[Any], pool: Any) -> Iterator[Any]:
+        failed: BaseException | None = None
+        more, count = True, 0
+        try:
+            while more:
+                try:
+                    item = next(items)
+                except StopIteration:
+                    more = False
+                except Exception as error:
+                    failed, more = error, False
+                else:
+                    failed = self._submit(pool, item, count)
+                    count, more = count + 1, failed is None
+                while pool.in_flight and (not more or pool.in_flight >= 2 * pool.streams or pool.ready):
+                    yield pool.take()
+            if failed is not None:
+                raise failed
+        finally:
+            pool.close()
+
+    def _submit(self, pool: Any, item: Any, index: int) -> BaseException | None:
+        args = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+        try:
+            pool.submit(self._compiled_for(args, {}), *args)
+        except _core.Error as error:
+            error.args = (f"item {index}: {error}",)
+            return error
+        return None
 
     def _compiled_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if isinstance(self._orig_mod, _core.GraphModule):

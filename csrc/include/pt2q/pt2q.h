@@ -18,6 +18,7 @@
 #include "pt2q/quantizer.h"
 #include "pt2q/quantizers.h"
 #include "pt2q/runtime.h"
+#include "pt2q/streams.h"
 #include "pt2q/tensor.h"
 #include "pt2q/trace.h"
 #include "pt2q/version.h"
