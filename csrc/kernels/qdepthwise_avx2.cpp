@@ -24,15 +24,6 @@ struct OpsAvx2 : Bits256 {
     std::memcpy(bytes, p, static_cast<size_t>(n));
     return load_parts(bytes);
   }
-  static void interleave(const V (&rows)[2], V (&parts)[4]) {
-    const V zero = _mm256_setzero_si256();
-    const V low = _mm256_unpacklo_epi8(rows[0], rows[1]);
-    const V high = _mm256_unpackhi_epi8(rows[0], rows[1]);
-    parts[0] = _mm256_unpacklo_epi8(low, zero);
-    parts[1] = _mm256_unpackhi_epi8(low, zero);
-    parts[2] = _mm256_unpacklo_epi8(high, zero);
-    parts[3] = _mm256_unpackhi_epi8(high, zero);
-  }
   static void dot(V& acc, V x, V w) {
     asm("vpaddd %1, %0, %0" : "+x"(acc) : "x"(_mm256_madd_epi16(x, w)));
   }

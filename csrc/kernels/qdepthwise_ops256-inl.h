@@ -1,5 +1,5 @@
 // 256-bit parts shared by the AVX2 and the AVX-512 files; included inside their target region and
-// anonymous namespace. Derived Ops add load, store_n, interleave, dot and kPixels.
+// anonymous namespace. Derived Ops add load, store_n, dot and kPixels.
 
 // What becomes of accumulators: the shared epilogue, or bytes packed in registers. plain_u8 has
 // zero point 0 and the full range, which saturation gives for free.
@@ -18,6 +18,16 @@ struct Bits256 {
     return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
   }
   static void store_parts(uint8_t* p, V v) { _mm256_store_si256(reinterpret_cast<__m256i*>(p), v); }
+  // Two taps per 16-bit lane, four parts of eight channels each; VNNI's files interleave four rows.
+  static void interleave(const V (&rows)[2], V (&parts)[4]) {
+    const V zero = _mm256_setzero_si256();
+    const V low = _mm256_unpacklo_epi8(rows[0], rows[1]);
+    const V high = _mm256_unpackhi_epi8(rows[0], rows[1]);
+    parts[0] = _mm256_unpacklo_epi8(low, zero);
+    parts[1] = _mm256_unpackhi_epi8(low, zero);
+    parts[2] = _mm256_unpacklo_epi8(high, zero);
+    parts[3] = _mm256_unpackhi_epi8(high, zero);
+  }
   // One part: lane l to channels 16 l .. 16 l + 3 of `out`.
   static void store_channels(int32_t* out, V v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(v));

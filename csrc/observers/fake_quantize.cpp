@@ -20,21 +20,11 @@ const std::string kChild = "activation_post_process";
 
 // Values the dtype's own representation holds (torch.iinfo).
 QuantRange dtype_limits(DType dtype) {
-  switch (dtype) {
-    case DType::QUInt8:
-    case DType::QUInt4x2:
-      return quant_bounds(DType::UInt8);
-    case DType::QInt8:
-      return quant_bounds(DType::Int8);
-    case DType::QInt32:
-      return quant_bounds(DType::Int32);
-    default:
-      if (is_floating_point(dtype)) {
-        throw TypeError(cat("FakeQuantize: quant_min and quant_max need an integer dtype, got ",
-                            torch_name(dtype)));
-      }
-      return quant_bounds(dtype);
+  if (is_floating_point(dtype)) {
+    throw TypeError(cat("FakeQuantize: quant_min and quant_max need an integer dtype, got ",
+                        torch_name(dtype)));
   }
+  return quant_bounds(storage_dtype(dtype));
 }
 
 std::shared_ptr<Observer> make_observer(const FakeQuantizeArgs& args) {

@@ -8,17 +8,11 @@ namespace pt2q {
 namespace {
 
 DType storage_of(DType dtype) {
-  switch (dtype) {
-    case DType::QUInt8:
-      return DType::UInt8;
-    case DType::QInt8:
-      return DType::Int8;
-    case DType::QInt32:
-      return DType::Int32;
-    default:
-      throw TypeError(
-          cat("a quantized tensor is quint8, qint8 or qint32, not ", dtype_name(dtype)));
+  const DType storage = storage_dtype(dtype);
+  if (storage == dtype || dtype == DType::QUInt4x2) {
+    throw TypeError(cat("a quantized tensor is quint8, qint8 or qint32, not ", dtype_name(dtype)));
   }
+  return storage;
 }
 
 DType quantized_of(DType storage) {

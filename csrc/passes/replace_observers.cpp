@@ -10,20 +10,6 @@
 namespace pt2q {
 namespace {
 
-// quint8 → uint8 and so on: what tensors of that observer dtype are stored as.
-DType storage_dtype(DType dtype) {
-  switch (dtype) {
-    case DType::QUInt8:
-      return DType::UInt8;
-    case DType::QInt8:
-      return DType::Int8;
-    case DType::QInt32:
-      return DType::Int32;
-    default:
-      return dtype;
-  }
-}
-
 // min_val of an observer that has seen no data is infinite or empty.
 bool has_seen_nothing(const Observer& observer) {
   for (const auto& [key, tensor] : observer.state_dict()) {

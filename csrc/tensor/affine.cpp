@@ -120,6 +120,20 @@ int64_t wrap_to(DType dtype, int64_t value) {
   });
 }
 
+DType storage_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::QUInt8:
+    case DType::QUInt4x2:
+      return DType::UInt8;
+    case DType::QInt8:
+      return DType::Int8;
+    case DType::QInt32:
+      return DType::Int32;
+    default:
+      return dtype;
+  }
+}
+
 bool is_quantized_storage(DType dtype) {
   static constexpr std::array<DType, 7> kStorage = {
       DType::UInt8, DType::Int8,       DType::UInt16,      DType::Int16,

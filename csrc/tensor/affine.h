@@ -23,6 +23,9 @@ struct QuantRange {
   int64_t min = 0;
   int64_t max = 255;
 };
+// What tensors of an observer's dtype are stored as: quint8 → uint8, quint4x2 → uint8, qint8 →
+// int8, qint32 → int32; any other dtype is itself.
+DType storage_dtype(DType dtype);
 bool is_quantized_storage(DType dtype);  // uint8 int8 uint16 int16 int32 float8_e5m2 float8_e4m3fn
 // Values the dtype can hold. Throws ValueError "Unsupported dtype: ...".
 QuantRange quant_bounds(DType dtype);

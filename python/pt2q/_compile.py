@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pt2q import _core
+from pt2q.export.exported_program import ExportedProgram
 
 _CPU, _XPU = _core.device("cpu"), _core.device("xpu")
 _DEFAULT_BACKENDS = ("inductor", "onednn", "pt2q", "ipex")
@@ -246,8 +247,8 @@ def compile(
     elsewhere. Takes the place of ``torch.compile``, whose keyword arguments are accepted.
 
     Args:
-        model: a graph module (captured, or converted by ``convert_pt2e``), an ``nn.Module``, or a
-            function of tensors. Without it, returns a decorator.
+        model: a graph module (captured, or converted by ``convert_pt2e``), an ``ExportedProgram`` (also
+            one that ``export.load`` read), an ``nn.Module``, or a function of tensors. Without it, returns a decorator.
         fullgraph, dynamic, mode, options: of ``torch.compile``; accepted, without effect: capture is
             always whole, and nothing needs tuning.
         backend: ``"inductor"`` and other known names mean this compiler; a callable is called with
@@ -279,6 +280,8 @@ def compile(
         )
     if disable:
         return model
+    if isinstance(model, ExportedProgram):
+        model = model.module()
     if isinstance(backend, str) and backend not in _DEFAULT_BACKENDS:
         known = ", ".join(_DEFAULT_BACKENDS)
         raise _core.ValueError(f"unknown backend {backend!r}: expected one of {known}")

@@ -2,8 +2,10 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 
 #include "base/strings.h"
 #include "io_test_util.h"
@@ -106,12 +108,44 @@ TEST(AtomicFile, MissingOrForbiddenDirectory) {
   EXPECT_NE(message_of([&] { AtomicFile file(dir / "none/model.bin"); }).find("No such file"),
             std::string::npos);
   EXPECT_NE(message_of([&] { AtomicFile file(dir / "."); }).find("directory"), std::string::npos);
-  if (::geteuid() == 0) GTEST_SKIP() << "root may write to read-only directories";
-  std::filesystem::create_directory(dir / "locked");
-  ::chmod((dir / "locked").c_str(), 0500);
-  EXPECT_NE(
-      message_of([&] { AtomicFile file(dir / "locked/model.bin"); }).find("Permission denied"),
-      std::string::npos);
+}
+
+// An ordinary user's rights while it lives: root may write to read-only directories.
+class WithoutPrivileges {
+ public:
+  static constexpr uid_t kNobody = 65534;
+
+  explicit WithoutPrivileges(const std::vector<std::string>& owned) : user_(::geteuid()) {
+    if (user_ != 0) return;
+    for (const std::string& path : owned) {
+      if (::chown(path.c_str(), kNobody, static_cast<gid_t>(-1)) != 0) std::abort();
+    }
+    if (::seteuid(kNobody) != 0) std::abort();
+  }
+  ~WithoutPrivileges() {
+    if (::seteuid(user_) != 0) std::abort();
+  }
+  WithoutPrivileges(const WithoutPrivileges&) = delete;
+  WithoutPrivileges& operator=(const WithoutPrivileges&) = delete;
+
+ private:
+  uid_t user_;
+};
+
+TEST(AtomicFile, ReadOnlyDirectoryKeepsTheOldFile) {
+  const TempDir dir;
+  const std::string locked = dir / "locked";
+  std::filesystem::create_directory(locked);
+  write_text(locked + "/model.bin", "old");
+  ::chmod(locked.c_str(), 0500);
+  {
+    const WithoutPrivileges user({dir / "", locked, locked + "/model.bin"});
+    const std::string message = message_of([&] { AtomicFile file(locked + "/model.bin"); });
+    EXPECT_NE(message.find("Permission denied"), std::string::npos) << message;
+    EXPECT_NE(message.find(locked), std::string::npos) << message;
+    EXPECT_EQ(read_text(locked + "/model.bin"), "old");
+  }
+  ::chmod(locked.c_str(), 0700);
 }
 
 TEST(Source, ReadsRangesAndRefusesOthers) {

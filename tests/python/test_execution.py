@@ -190,3 +190,9 @@ def test_plans_are_dropped_in_turn_and_stay_right():
     for x, y in zip(inputs, first, strict=True):
         np.testing.assert_array_equal(bits(model(x)), bits(y))
         np.testing.assert_allclose(y, captured(x), rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_program_compiles_as_its_module_does():
+    x = np.random.default_rng(7).standard_normal((2, 3, 32, 32)).astype(np.float32)
+    program = torch.export.export(Branches().eval(), (torch.from_numpy(x),))
+    np.testing.assert_array_equal(torch.compile(program)(x), torch.compile(program.module())(x))

@@ -188,47 +188,40 @@ Value unary_float(const Args& args, Fn fn) {
   });
 }
 
-// Broadcasting binary operation: both operands in the compute type of `common`; fn returns it too.
+// Broadcasting binary operation in T, the type of `common` as computed: fn takes two T and gives
+// Out.
+template <typename T, typename Out, typename Fn>
+Value binary_as(const Args& args, const Value& a, const Value& b, DType common, Fn fn) {
+  const TensorMeta meta = infer_output(args);
+  const Tensor x = operand<T>(a, common);
+  const Tensor y = operand<T>(b, common);
+  Tensor out = make_output(TensorMeta{meta.sizes, DTypeOf<Out>::value, meta.device},
+                           layout_source({x, y}, hints(meta.sizes)));
+  map2<T, Out>(x, y, out, fn);
+  return out.to(meta.dtype);
+}
+
+// The result is of the operands' type.
 template <typename Fn>
 Value binary_same(const Args& args, const Value& a, const Value& b, DType common, Fn fn) {
-  const TensorMeta meta = infer_output(args);
   return visit_compute(common, [&](auto tag) -> Value {
-    using T = decltype(tag);
-    const Tensor x = operand<T>(a, common);
-    const Tensor y = operand<T>(b, common);
-    Tensor out = make_output(TensorMeta{meta.sizes, DTypeOf<T>::value, meta.device},
-                             layout_source({x, y}, hints(meta.sizes)));
-    map2<T, T>(x, y, out, fn);
-    return out.to(meta.dtype);
+    return binary_as<decltype(tag), decltype(tag)>(args, a, b, common, fn);
   });
 }
 
 // The same in float or double only.
 template <typename Fn>
 Value binary_float(const Args& args, const Value& a, const Value& b, DType common, Fn fn) {
-  const TensorMeta meta = infer_output(args);
   return visit_float(common, [&](auto tag) -> Value {
-    using T = decltype(tag);
-    const Tensor x = operand<T>(a, common);
-    const Tensor y = operand<T>(b, common);
-    Tensor out = make_output(TensorMeta{meta.sizes, DTypeOf<T>::value, meta.device},
-                             layout_source({x, y}, hints(meta.sizes)));
-    map2<T, T>(x, y, out, fn);
-    return out.to(meta.dtype);
+    return binary_as<decltype(tag), decltype(tag)>(args, a, b, common, fn);
   });
 }
 
 // The same with a bool result (comparisons).
 template <typename Fn>
 Value binary_bool(const Args& args, const Value& a, const Value& b, DType common, Fn fn) {
-  const TensorMeta meta = infer_output(args);
   return visit_compute(common, [&](auto tag) -> Value {
-    using T = decltype(tag);
-    const Tensor x = operand<T>(a, common);
-    const Tensor y = operand<T>(b, common);
-    Tensor out = make_output(meta, layout_source({x, y}, hints(meta.sizes)));
-    map2<T, bool>(x, y, out, fn);
-    return out;
+    return binary_as<decltype(tag), bool>(args, a, b, common, fn);
   });
 }
 
