@@ -5,109 +5,9 @@
 #include <cctype>
 
 #include "base/strings.h"
-#include "ir/text.h"
 #include "pt2q/error.h"
 
 namespace pt2q {
-
-const char* opcode_name(OpCode opcode) {
-  switch (opcode) {
-    case OpCode::Placeholder:
-      return "placeholder";
-    case OpCode::GetAttr:
-      return "get_attr";
-    case OpCode::CallFunction:
-      return "call_function";
-    case OpCode::CallModule:
-      return "call_module";
-    default:
-      return "output";
-  }
-}
-
-// --- Node ----------------------------------------------------------------------------------------
-
-bool Node::is_call(const std::string& op_name) const {
-  return op_ != nullptr && op_->name == op_name;
-}
-
-const OpDef& Node::op() const {
-  if (op_ == nullptr)
-    throw TypeError(cat("node '", name_, "' is a ", opcode_name(opcode_), ", not a call_function"));
-  return *op_;
-}
-
-void Node::set_target(const std::string& target) {
-  if (opcode_ == OpCode::CallFunction) {
-    throw TypeError(cat("node '", name_, "': the operator of a call_function cannot be changed"),
-                    "create a new node and replace the uses of this one");
-  }
-  target_ = target;
-  graph_->touch();
-}
-
-bool Node::is_impure() const {
-  if (op_ == nullptr) return false;
-  if (op_->traits.impure) return true;
-  const int training = op_->traits.training_arg;
-  if (training < 0) return false;
-  const Value& flag = args_.at(static_cast<size_t>(training));
-  return flag.is_none() || !flag.is<bool>() || flag.to_bool();  // native_dropout(train=None) drops
-}
-
-Node* Node::arg_node(size_t i) const {
-  return i < args_.size() && args_[i].is<Node*>() ? args_[i].as<Node*>() : nullptr;
-}
-
-void Node::set_arg(size_t i, Value value) {
-  graph_->remove_uses(this);
-  args_.at(i) = std::move(value);
-  graph_->add_uses(this);
-  graph_->touch();
-}
-
-void Node::set_args(std::vector<Value> args) {
-  graph_->remove_uses(this);
-  args_ = std::move(args);
-  graph_->add_uses(this);
-  graph_->touch();
-}
-
-std::vector<Node*> Node::input_nodes() const {
-  std::vector<Node*> out;
-  for (const Value& arg : args_) {
-    for_each_node(arg, [&](Node* n) {
-      if (std::find(out.begin(), out.end(), n) == out.end()) out.push_back(n);
-    });
-  }
-  return out;
-}
-
-void Node::replace_input_with(Node* old_input, Node* new_input) {
-  graph_->remove_uses(this);
-  for (Value& arg : args_) {
-    for_each_node(arg, [&](Node*& n) {
-      if (n == old_input) n = new_input;
-    });
-  }
-  graph_->add_uses(this);
-}
-
-void Node::replace_all_uses_with(Node* other, const std::unordered_set<Node*>& keep) {
-  const std::vector<Node*> users = users_;
-  for (Node* user : users) {
-    if (user != other && keep.count(user) == 0) user->replace_input_with(this, other);
-  }
-}
-
-bool Node::before(const Node* other) const {
-  for (const Node* n = next_; n != nullptr; n = n->next_) {
-    if (n == other) return true;
-  }
-  return false;
-}
-
-// --- Graph ---------------------------------------------------------------------------------------
 
 namespace {
 
@@ -314,18 +214,6 @@ void Graph::erase_node(Node* node) {
   --size_;
 }
 
-void stands_for(Node* node, const Node& original) {
-  static const std::string kHandle = "numeric_debug_handle";
-  if (node == &original) return;
-  node->meta.origin = original.meta.origin;
-  const auto handle = original.meta.custom.find(kHandle);
-  if (handle == original.meta.custom.end()) {
-    node->meta.custom.erase(kHandle);
-  } else {
-    node->meta.custom[kHandle] = handle->second;
-  }
-}
-
 void Graph::record_origins() {
   static std::atomic<int64_t> programs{0};
   const int64_t id = ++programs;
@@ -425,93 +313,6 @@ void Graph::lint() const {
     seen.insert(n);
     output_seen = n->opcode_ == OpCode::Output;
   }
-}
-
-namespace {
-
-void collect_symbols(const SymExpr& e, std::map<std::string, int64_t>* symbols) {
-  if (e.kind == SymExpr::Kind::Symbol) symbols->emplace(e.symbol, 2);
-  for (const auto& operand : e.operands) collect_symbols(*operand, symbols);
-}
-
-void collect_symbols(const Value& v, std::map<std::string, int64_t>* symbols) {
-  const auto add = [symbols](const SymInt& size) {
-    if (size.is_constant()) return;
-    collect_symbols(*size.expr(), symbols);
-    if (size.expr()->kind == SymExpr::Kind::Symbol) (*symbols)[size.expr()->symbol] = size.hint();
-  };
-  if (v.is<SymInt>()) add(v.as<SymInt>());
-  if (v.is<TensorMeta>()) {
-    for (const SymInt& size : v.as<TensorMeta>().sizes) add(size);
-  }
-  if (v.is<Value::List>()) {
-    for (const Value& item : v.list()) collect_symbols(item, symbols);
-  }
-}
-
-// "s0=4, s1=16": the dynamic sizes with their example values.
-std::string symbols_text(const Graph& graph) {
-  std::map<std::string, int64_t> symbols;
-  for (const Node* n = graph.first(); n != nullptr; n = n->next()) {
-    collect_symbols(n->meta.val, &symbols);
-    for (const Value& arg : n->args()) collect_symbols(arg, &symbols);
-  }
-  std::vector<std::string> parts;
-  for (const auto& [name, hint] : symbols) parts.push_back(cat(name, "=", hint));
-  return join(parts, ", ");
-}
-
-std::string args_text(const Node& n) {
-  std::vector<std::string> parts;
-  for (const Value& arg : n.args()) parts.push_back(arg.to_string());
-  return join(parts, ", ");
-}
-
-std::string call_text(const Node& n) {
-  const auto& schema = n.op().schema;
-  const size_t positional = schema.positional_count();
-  size_t count = positional;
-  while (count > 0 && schema.args[count - 1].has_default &&
-         schema.args[count - 1].default_value == n.arg(count - 1))
-    --count;
-  std::vector<std::string> parts;
-  for (size_t i = 0; i < count; ++i) parts.push_back(n.arg(i).to_string());
-  for (size_t i = positional; i < schema.args.size(); ++i) {
-    if (schema.args[i].has_default && schema.args[i].default_value == n.arg(i)) continue;
-    parts.push_back(schema.args[i].name + "=" + n.arg(i).to_string());
-  }
-  return n.target() + "(" + join(parts, ", ") + ")";
-}
-
-}  // namespace
-
-std::string Graph::to_string() const {
-  std::string out = "graph(" + symbols_text(*this) + "):\n";
-  for (const Node* n = first_; n != nullptr; n = n->next_) {
-    if (n->opcode_ == OpCode::Output && n->name_ == "output") {
-      out += "    return " + n->args_[0].to_string() + "\n";
-      continue;
-    }
-    out += "    %" + n->name_;
-    const std::string val = meta_to_text(n->meta.val);
-    if (!val.empty()) out += " : " + val;
-    out += " = ";
-    switch (n->opcode_) {
-      case OpCode::CallFunction:
-        out += call_text(*n);
-        break;
-      case OpCode::CallModule:
-        out += "call_module[" + n->target_ + "](" + args_text(*n) + ")";
-        break;
-      case OpCode::Output:
-        out += "output(" + args_text(*n) + ")";
-        break;
-      default:
-        out += std::string(opcode_name(n->opcode_)) + "[" + n->target_ + "]";
-    }
-    out += "\n";
-  }
-  return out;
 }
 
 }  // namespace pt2q
