@@ -225,8 +225,9 @@ def test_interrupted_calibration_keeps_its_statistics():
 
 
 SIGNAL_SCRIPT = """
-import itertools, sys
+import itertools, signal, sys
 import numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 sys.path.insert(0, {folder!r})
 import pt2q as torch
 from test_bad_input import convert_pt2e, image, prepared
@@ -251,9 +252,12 @@ except KeyboardInterrupt:
 def test_sigint_stops_calibration_between_batches():
     script = SIGNAL_SCRIPT.format(folder=os.path.dirname(__file__))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout.readline().strip() == "running"
-        child.send_signal(signal.SIGINT)
-        out, _ = child.communicate(timeout=60)
+        try:
+            assert child.stdout.readline().strip() == "running"
+            child.send_signal(signal.SIGINT)
+            out, _ = child.communicate(timeout=60)
+        finally:
+            child.kill()  # calibration without end must not outlive a failed test
     assert out.strip() == "kept" and child.returncode == 0
 
 
