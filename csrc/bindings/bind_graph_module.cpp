@@ -48,7 +48,7 @@ void set_attribute(const py::object& self, const std::string& name, const py::ob
                                                 : AttrKind::Buffer;
     model.set_attr(name, value.cast<const Tensor&>(), kind);
   } else if (py::isinstance<Module>(value)) {
-    model.set_module(name, value.cast<std::shared_ptr<Module>>());
+    model.set_module(name, module_from_python(value));
   } else if (PyObject_GenericSetAttr(self.ptr(), py::str(name).ptr(), value.ptr()) != 0) {
     throw py::error_already_set();
   }
@@ -183,7 +183,7 @@ py::object deep_copy(const py::object& self, const py::object& memo) {
   for (const auto& [name, module] : model.modules()) {
     const py::object object = py::cast(module);
     if (py::hasattr(object, "__deepcopy__")) {
-      copy->set_module(name, deepcopy(object, memo).cast<std::shared_ptr<Module>>());
+      copy->set_module(name, module_from_python(deepcopy(object, memo)));
     }
   }
   py::object out = py::cast(copy);
@@ -272,8 +272,11 @@ void bind_as_module(py::class_<GraphModule, Handle>& cls) {
           py::arg("name"), py::arg("param"))
       .def(
           "add_submodule",
-          [](GraphModule& g, const std::string& name, std::shared_ptr<Module> module) {
-            g.set_module(name, std::move(module));
+          [](GraphModule& g, const std::string& name, const py::object& module) {
+            if (!py::isinstance<Module>(module)) {
+              throw TypeError("add_submodule needs an observer or a GraphModule");
+            }
+            g.set_module(name, module_from_python(module));
             return true;
           },
           py::arg("target"), py::arg("m"))

@@ -128,6 +128,11 @@ std::shared_ptr<Observer> observer_from_python(py::handle object) {
   return {PyHandle(py::reinterpret_borrow<py::object>(object)).owner(), raw};
 }
 
+std::shared_ptr<Module> module_from_python(py::handle object) {
+  if (py::isinstance<Observer>(object)) return observer_from_python(object);
+  return object.cast<std::shared_ptr<Module>>();
+}
+
 ObserverCtr recipe_from_python(py::handle object) {
   if (PyCallable_Check(object.ptr()) == 0 || py::isinstance<Observer>(object)) {
     throw TypeError(

@@ -16,6 +16,8 @@ namespace py = pybind11;
 // An observer that keeps its Python object alive: classes written in Python lose their overrides
 // when only the C++ part survives. Throws TypeError when `object` is no observer.
 std::shared_ptr<Observer> observer_from_python(py::handle object);
+// The same for any submodule.
+std::shared_ptr<Module> module_from_python(py::handle object);
 
 // Throws TypeError when `object` is not callable.
 ObserverCtr recipe_from_python(py::handle object);

@@ -7,6 +7,8 @@ input's observer; the second input of add shares the first one's. Then the resul
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -372,3 +374,24 @@ def test_an_observer_may_convert_itself():
     m(x)
     with pytest.raises(RuntimeError, match="left its node in the graph"):
         convert_pt2e(m)
+
+
+class Counting(HistogramObserver):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x)
+
+
+def test_a_copied_model_keeps_observers_written_in_python():
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    m = prepare(lambda model, n: annotate(n["relu"], output=QuantizationSpec(torch.int8, Counting)))
+    m(x)
+    other = copy.deepcopy(m)
+    other.add_submodule("another", Counting())
+    other(x)
+    counts = [[o.calls for _, o in model.named_children()] for model in (m, other)]
+    assert counts == [[1], [2, 0]]
+    with pytest.raises(TypeError, match="needs an observer or a GraphModule"):
+        other.add_submodule("number", 3)

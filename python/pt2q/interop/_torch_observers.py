@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -25,17 +26,169 @@ class _Unchanged(torch.nn.Module):
         return x
 
 
-class _ByPt2q(torch.nn.Module):
-    """An observer class of the user's: pt2q observes, the tensor passes unchanged."""
+def _to_torch(value: Any) -> torch.Tensor:
+    return torch.from_dlpack(value).clone()
+
+
+def _to_pt2q(value: torch.Tensor) -> Any:
+    return _core.from_dlpack(value.detach().cpu().contiguous())
+
+
+class ByPt2q(torch.nn.Module):
+    """An observer that PyTorch lacks, the user's for example: pt2q observes, the tensor passes unchanged.
+
+    Holds a copy of the observer; its buffers are the module's state under the names they have in pt2q.
+    """
+
+    def __init__(self, observer: Any) -> None:
+        torch.nn.Module.__init__(self)
+        self.observer = copy.deepcopy(observer)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.observer(_to_pt2q(x))
+        return x
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        scale, zero_point = self.observer.calculate_qparams()
+        return _to_torch(scale), _to_torch(zero_point)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if hasattr(self.observer, "state_dict"):
+            for name, value in self.observer.state_dict().items():
+                destination[prefix + name] = _to_torch(value)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        own = {k[len(prefix) :]: _to_pt2q(v) for k, v in state_dict.items() if k.startswith(prefix)}
+        if hasattr(self.observer, "state_dict"):
+            self.observer.load_state_dict(own)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Values of a fake-quantize that runs in pt2q; the gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, observer: Any) -> torch.Tensor:
+        return _to_torch(observer(_to_pt2q(x))).to(x.device)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+
+def _switch(name: str) -> Any:
+    def run(self: Any, enabled: bool = True) -> None:
+        getattr(self.observer, name)(enabled)
+
+    return run
+
+
+class FakeByPt2q(ByPt2q, torch_quantization.FakeQuantizeBase):
+    """A fake-quantize that PyTorch lacks, the user's for example.
+
+    A class with a ``forward`` of its own has the values of that, and the straight-through gradient. With
+    the ``forward`` of ``FakeQuantize``, pt2q observes and PyTorch's fake-quantize gives value and gradient.
+    """
+
+    def __init__(self, observer: Any) -> None:
+        super().__init__(observer)
+        own = next(c for c in type(observer).__mro__ if "forward" in vars(c))
+        self.inherited = own.__module__.startswith("pt2q.") and isinstance(observer, _core.FakeQuantize)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.inherited:
+            return _StraightThrough.apply(x, self.observer)  # type: ignore[no-any-return, no-untyped-call]
+        observer = self.observer
+        observer(_to_pt2q(x))
+        if not bool(observer.fake_quant_enabled.item()):
+            return x
+        scale, zero_point = _to_torch(observer.scale), _to_torch(observer.zero_point)
+        limits = (observer.quant_min, observer.quant_max)
+        if observer.is_per_channel:
+            return torch.fake_quantize_per_channel_affine(x, scale, zero_point, observer.ch_axis, *limits)
+        return torch.fake_quantize_per_tensor_affine(x, scale, zero_point, *limits)
+
+    enable_fake_quant = _switch("enable_fake_quant")
+    enable_observer = _switch("enable_observer")
+
+    def disable_fake_quant(self) -> None:
+        self.observer.enable_fake_quant(False)
+
+    def disable_observer(self) -> None:
+        self.observer.enable_observer(False)
+
+
+class LearnableFakeQuantize(torch_quantization.FakeQuantizeBase):
+    """pt2q's LearnableFakeQuantize in PyTorch: scale and zero point are parameters.
+
+    They exist once a batch was observed, here or in pt2q: make the optimizer after that. Then
+    ``module.apply(enable_range_learning)`` of ``pt2q.interop.torch`` lets them be learned.
+    """
 
     def __init__(self, observer: Any) -> None:
         super().__init__()
-        self.observer = observer
+        self.activation_post_process = torch_observer(observer.activation_post_process)
+        self.quant_min, self.quant_max = observer.quant_min, observer.quant_max
+        self.use_grad_scaling = bool(observer.use_grad_scaling)
+        self.dtype = getattr(torch, _name(observer.dtype))
+        self.qscheme = getattr(torch, _name(observer.qscheme))
+        self.ch_axis = observer.ch_axis
+        self.register_buffer("learning_enabled", torch.zeros(1, dtype=torch.uint8))
+        self.register_buffer("eps", torch.tensor([float(observer.eps.item())]))
+        self.register_parameter("scale", None)
+        self.register_parameter("zero_point", None)
+
+    def _set(self, scale: torch.Tensor, zero_point: torch.Tensor) -> None:
+        for name, value in (("scale", scale), ("zero_point", zero_point.float())):
+            parameter = getattr(self, name)
+            if parameter is None or parameter.shape != value.shape:
+                learned = bool(self.get_buffer("learning_enabled"))
+                self.register_parameter(name, torch.nn.Parameter(value.clone(), requires_grad=learned))
+            else:
+                parameter.data.copy_(value)
+
+    def enable_range_learning(self, enabled: bool = True) -> None:
+        """Lets scale and zero point be learned and stops the observer."""
+        self.get_buffer("learning_enabled")[0] = int(enabled)
+        if enabled:
+            self.get_buffer("observer_enabled")[0] = 0
+        for parameter in (self.scale, self.zero_point):
+            if parameter is not None:
+                parameter.requires_grad_(enabled)
+
+    def enable_observer(self, enabled: bool = True) -> None:
+        self.get_buffer("observer_enabled")[0] = int(enabled)
+        if enabled:
+            self.enable_range_learning(False)
+
+    def disable_observer(self) -> None:
+        self.enable_observer(False)
+
+    def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
+        scale = self.scale.detach().clamp(min=float(self.get_buffer("eps")))
+        zero_point = self.zero_point.detach().round().clamp(self.quant_min, self.quant_max).long()
+        return scale, zero_point
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            self.observer(_core.from_dlpack(x.detach().cpu().contiguous()))
-        return x
+        if bool(self.get_buffer("observer_enabled")) or self.scale is None:
+            self.activation_post_process(x.detach())
+            self._set(*self.activation_post_process.calculate_qparams())
+        if not bool(self.get_buffer("fake_quant_enabled")):
+            return x
+        if self.qscheme in (torch.per_channel_symmetric, torch.per_tensor_symmetric):
+            self.zero_point.data.zero_()
+        factor = (x.numel() * self.quant_max) ** -0.5 if self.use_grad_scaling else 1.0
+        limits = (self.quant_min, self.quant_max, factor)
+        if self.qscheme in (torch.per_channel_symmetric, torch.per_channel_affine):
+            return torch._fake_quantize_learnable_per_channel_affine(
+                x, self.scale, self.zero_point, self.ch_axis, *limits
+            )
+        return torch._fake_quantize_learnable_per_tensor_affine(x, self.scale, self.zero_point, *limits)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        if prefix + "scale" in state_dict:
+            self._set(state_dict[prefix + "scale"], state_dict[prefix + "zero_point"])
+        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+        self.enable_range_learning(bool(self.get_buffer("learning_enabled")))
 
 
 def _observer_arguments(observer: Any, name: str) -> dict[str, Any]:
@@ -85,23 +238,16 @@ def _fake_quantize(observer: Any, name: str) -> torch.nn.Module:
 
 
 def torch_observer(observer: Any) -> torch.nn.Module:
-    """The PyTorch module of an observer or fake-quantize, without its state.
-
-    Raises:
-        NotImplementedError: a fake-quantize class of the user's, or one that PyTorch lacks.
-    """
+    """The PyTorch module of an observer or fake-quantize, without its state."""
     name = type(observer).__name__
     if observer._type_name() == "DerivedObserverOrFakeQuantize":
         return _Unchanged()
     fake = isinstance(observer, _core.FakeQuantizeBase)
+    if type(observer) is _core.LearnableFakeQuantize:
+        return LearnableFakeQuantize(observer)
     built_in = type(observer).__module__.startswith("pt2q.") and hasattr(torch_quantization, name)
-    if built_in and fake and type(observer.activation_post_process).__module__.startswith("pt2q."):
-        return _fake_quantize(observer, name)
     if built_in and not fake:
         return _plain_observer(observer, name)
-    if fake:
-        raise _core.NotImplementedError(
-            f"{name} has no counterpart in torch.ao.quantization, so it cannot be trained there; "
-            "use FakeQuantize or FusedMovingAvgObsFakeQuantize with a built-in observer"
-        )
-    return _ByPt2q(observer)
+    if built_in and type(observer.activation_post_process).__module__.startswith("pt2q."):
+        return _fake_quantize(observer, name)
+    return FakeByPt2q(observer) if fake else ByPt2q(observer)

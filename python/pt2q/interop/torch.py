@@ -14,10 +14,11 @@ Importing this module needs PyTorch; the rest of pt2q never imports it.
 
 from __future__ import annotations
 
+import copy
 import io
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 try:
@@ -32,9 +33,18 @@ except ImportError as error:
 from pt2q import _core, _pytree
 from pt2q import export as _export
 from pt2q.export.exported_program import ExportedProgram
-from pt2q.interop._torch_observers import torch_observer
+from pt2q.interop._torch_observers import ByPt2q, LearnableFakeQuantize, torch_observer
 
-__all__ = ["TorchModule", "from_exported", "from_torch", "load_back", "to_exported", "to_torch"]
+__all__ = [
+    "TorchModule",
+    "disable_range_learning",
+    "enable_range_learning",
+    "from_exported",
+    "from_torch",
+    "load_back",
+    "to_exported",
+    "to_torch",
+]
 
 _SWITCHES = {"batch_norm": "training", "dropout": "train", "feature_dropout": "train", "alpha_dropout": "train"}
 
@@ -129,9 +139,13 @@ class TorchModule(torch.fx.GraphModule):
         return super().__call__(*args, **kwargs)
 
 
+Twins = Mapping[type, Callable[[Any], torch.nn.Module]]
+
+
 class _Translation:
-    def __init__(self, model: _core.GraphModule) -> None:
+    def __init__(self, model: _core.GraphModule, twins: Twins) -> None:
         self.model = model
+        self.twins = twins
         self.root = torch.nn.Module()
         self.graph = torch.fx.Graph()
         self.nodes: dict[Any, Any] = {}
@@ -174,7 +188,7 @@ class _Translation:
     def add_observer(self, name: str, observer: Any) -> None:
         module = self.observers.get(id(observer))
         if module is None:
-            module = torch_observer(observer)
+            module = self.twins.get(type(observer), torch_observer)(observer)
             self.load_observer(name + ".", module)
             self.observers[id(observer)] = module
         self.root.add_module(name, module)
@@ -243,20 +257,40 @@ def _graph_module(model: Any) -> _core.GraphModule:
     return model
 
 
-def to_torch(model: Any) -> TorchModule:
+def to_torch(model: Any, observers: Twins | None = None) -> TorchModule:
     """A PyTorch module that computes what ``model`` does, with gradients.
 
     Args:
         model: a GraphModule (captured, prepared with or without QAT, or converted) or ExportedProgram.
+        observers: for classes of the user's, a function that makes the PyTorch module of an instance:
+            ``{MyFakeQuantize: lambda own: MyTorchFakeQuantize(own.quant_max)}``. Its state names must be
+            those of ``own.state_dict()``; parameters it learns come back under them.
 
     Returns:
         A :class:`TorchModule` with copies of all tensors. Observers and fake-quantizes become those of
-        ``torch.ao.quantization``, with their state; one instance used twice stays one instance.
+        ``torch.ao.quantization``, with their state; one instance used twice stays one instance. A class
+        without a counterpart there (a Python subclass, for example) runs in pt2q: observers pass the
+        tensor on, fake-quantizes have the straight-through gradient.
 
     Raises:
-        NotImplementedError: an operator or observer class has no counterpart in PyTorch.
+        NotImplementedError: an operator has no counterpart in PyTorch.
     """
-    return _Translation(_graph_module(model)).run()
+    return _Translation(_graph_module(model), observers or {}).run()
+
+
+def enable_range_learning(module: torch.nn.Module) -> None:
+    """``model.apply(enable_range_learning)``: scales and zero points of LearnableFakeQuantize are learned.
+
+    Call it after the first batch, and make the optimizer afterwards: the parameters exist only then.
+    """
+    if isinstance(module, LearnableFakeQuantize):
+        module.enable_range_learning()
+
+
+def disable_range_learning(module: torch.nn.Module) -> None:
+    """``model.apply(disable_range_learning)``: the opposite."""
+    if isinstance(module, LearnableFakeQuantize):
+        module.enable_range_learning(False)
 
 
 def load_back(model: Any, module: torch.nn.Module) -> Any:
@@ -264,7 +298,8 @@ def load_back(model: Any, module: torch.nn.Module) -> Any:
 
     Args:
         model: the GraphModule that ``module`` was made from, or a copy of it. Changed in place; dropout
-            and batch norm are switched to the mode ``module`` is in.
+            and batch norm are switched to the mode ``module`` is in. Attributes that a Python observer
+            keeps beside its buffers come back too.
         module: a :class:`TorchModule`, or any PyTorch module with the same state names.
 
     Returns:
@@ -272,27 +307,43 @@ def load_back(model: Any, module: torch.nn.Module) -> Any:
 
     Raises:
         KeyError: a parameter or buffer of ``model`` is missing in ``module``, or the other way round.
+        RuntimeError: an observer has other buffers than its PyTorch module.
     """
     target = _graph_module(model)
     state = {name: tensor_from_torch(value) for name, value in module.state_dict().items()}
     # A derived observer shows the state of the observers it is derived from.
     wanted = {name for name in target.state_dict() if ".obs_or_fqs." not in name}
-    missing, unexpected = sorted(wanted - set(state)), sorted(set(state) - wanted)
+    observers = tuple(name + "." for name, _ in target.named_children())
+    missing = sorted(wanted - set(state))
+    unexpected = sorted(k for k in set(state) - wanted if not k.startswith(observers))
     if missing or unexpected:
         raise _core.KeyError(
             f"load_back: missing keys {missing}, unexpected keys {unexpected}: "
             "the module was not made from this model"
         )
+    _load_python_attributes(target, module)
     target.load_state_dict(state, strict=False)
     switch = _core.move_exported_model_to_train if module.training else _core.move_exported_model_to_eval
     switch(target)
     return model
 
 
+def _load_python_attributes(target: _core.GraphModule, module: torch.nn.Module) -> None:
+    modules = dict(module.named_modules(remove_duplicate=False))
+    for name, observer in target.named_children():
+        twin = modules.get(name)
+        if isinstance(twin, ByPt2q) and isinstance(observer, type(twin.observer)):
+            for key, value in vars(twin.observer).items():
+                vars(observer)[key] = copy.deepcopy(value)
+            if hasattr(observer, "register_buffer"):  # made while training
+                known = observer.state_dict()
+                for key, value in twin.observer.state_dict().items():
+                    if key not in known and "." not in key:
+                        observer.register_buffer(key, value)
+
+
 def from_torch(module: TorchModule) -> _core.GraphModule:
     """A new pt2q model with the state ``module`` has now; the model it was made from stays as it is."""
-    import copy
-
     if not isinstance(module, TorchModule):
         raise _core.TypeError(
             f"expected a module made by to_torch, got {type(module).__name__}: "
