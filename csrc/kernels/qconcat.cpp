@@ -13,10 +13,9 @@ constexpr int64_t kGrain = 32768;  // elements
 // Pixels requantized together: long runs for the vector code, small enough for the L1 cache.
 constexpr int64_t kBlockBytes = 8192;
 
-template <typename Part>
-int64_t total_channels(const std::vector<Part>& parts) {
+int64_t total_channels(const std::vector<ConcatPart>& parts) {
   int64_t total = 0;
-  for (const Part& part : parts) total += part.channels;
+  for (const ConcatPart& part : parts) total += part.channels;
   return total;
 }
 
@@ -87,17 +86,33 @@ void concat_channels(const std::vector<ConcatPart>& parts, int64_t pixels, const
   });
 }
 
-void concat_channels_f32(const std::vector<FloatPart>& parts, int64_t pixels, float* y,
-                         int64_t y_stride) {
-  const int64_t total = total_channels(parts);
+void concat_rows(const std::vector<BytePart>& parts, int64_t rows, void* y, int64_t y_stride) {
+  constexpr int64_t kGrainBytes = 128 << 10;
+  int64_t total = 0;
+  for (const BytePart& part : parts) total += part.bytes;
   if (y_stride == 0) y_stride = total;
-  parallel_for(pixels, kGrain / std::max<int64_t>(total, 1) + 1, [&](int64_t begin, int64_t end) {
-    float* out = y + begin * y_stride;
-    for (const FloatPart& part : parts) {
-      copy_rows(part.data + begin * part.channels, end - begin, part.channels, out, y_stride);
-      out += part.channels;
+  const auto copy = [&](const BytePart& part, int64_t row, int64_t from, int64_t to, char* out) {
+    const char* data = static_cast<const char*>(part.data) + row * part.bytes;
+    std::memcpy(out + from, data + from, static_cast<size_t>(to - from));
+  };
+  if (rows == 1) {  // long rows are divided
+    char* out = static_cast<char*>(y);
+    for (const BytePart& part : parts) {
+      parallel_for(part.bytes, kGrainBytes,
+                   [&](int64_t begin, int64_t end) { copy(part, 0, begin, end, out); });
+      out += part.bytes;
     }
-  });
+    return;
+  }
+  parallel_for(rows, kGrainBytes / std::max<int64_t>(total, 1) + 1,
+               [&](int64_t begin, int64_t end) {
+                 char* out = static_cast<char*>(y) + begin * y_stride;
+                 for (const BytePart& part : parts) {
+                   for (int64_t row = begin; row < end; ++row)
+                     copy(part, row, 0, part.bytes, out + (row - begin) * y_stride);
+                   out += part.bytes;
+                 }
+               });
 }
 
 template <typename Q>

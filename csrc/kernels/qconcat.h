@@ -27,12 +27,11 @@ void concat_channels(const std::vector<ConcatPart>& parts, int64_t pixels, const
 template <typename Q>
 void concat_channels_reference(const std::vector<ConcatPart>& parts, int64_t pixels,
                                const QuantParams& to, Q* y, int64_t y_stride = 0);
-// The same for float32 (plain copies).
-struct FloatPart {
-  const float* data = nullptr;
-  int64_t channels = 0;
+// The same for rows of bytes (plain copies of any type): part k is dense [rows, bytes_k].
+struct BytePart {
+  const void* data = nullptr;
+  int64_t bytes = 0;
 };
-void concat_channels_f32(const std::vector<FloatPart>& parts, int64_t pixels, float* y,
-                         int64_t y_stride = 0);
+void concat_rows(const std::vector<BytePart>& parts, int64_t rows, void* y, int64_t y_stride = 0);
 
 }  // namespace pt2q

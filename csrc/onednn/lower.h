@@ -19,6 +19,8 @@ bool remove_identities(GraphModule& module);
 bool cancel_qdq(GraphModule& module);
 // Moves dequantize below operators that only move, select or clip values.
 bool propagate_int8(GraphModule& module);
+// A quantize below a concatenation of floats moves to the parts.
+bool quantize_before_cat(GraphModule& module);
 // Convolution and linear absorb dequantize, bias, post-ops, residual and quantize.
 bool fuse_int8_compute(GraphModule& module);
 // Pooling, add, mul and concatenation between dequantize and quantize.

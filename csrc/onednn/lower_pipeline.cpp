@@ -19,6 +19,8 @@ std::vector<Pass> lowering_passes(bool bfloat16) {
       {"fold_conv_bn", "Batch norms are folded into the operator in front of them.", fold_conv_bn},
       {"cast_to_bfloat16", "Convolutions and matrix products take bfloat16.", cast_to_bfloat16},
       {"propagate_int8", "Operators that only move values work on integers.", propagate_int8},
+      {"quantize_before_cat", "Parts of a quantized concatenation are quantized one by one.",
+       quantize_before_cat},
       {"cancel_qdq", "Quantize after an equal dequantize goes.", cancel_qdq},
       {"fuse_int8_compute", "Convolution and linear take in their neighbours.", fuse_int8_compute},
       {"fuse_int8_pointwise", "Pooling between dequantize and quantize works on integers.",

@@ -23,18 +23,29 @@ void set_output(std::map<std::string, Value>* kwargs, const std::optional<Tensor
   (*kwargs)["out_dtype"] = out->dtype;
 }
 
-void replace(Graph& graph, Node* node, Node* last, const std::string& op, std::vector<Value> args,
-             const std::map<std::string, Value>& kwargs) {
+Node* replace(Graph& graph, Node* node, Node* last, const std::string& op, std::vector<Value> args,
+              const std::map<std::string, Value>& kwargs) {
   const auto point = graph.inserting_before(last);
   Node* fused = graph.call_function(op, std::move(args), kwargs);
   fused->meta = node->meta;
   fused->meta.val = infer_node(*fused);
   gives_value_of(fused, last);
   last->replace_all_uses_with(fused);
+  return fused;
 }
 
+// [N, C, 1, 1] to [N, C] for all users of `n`.
+void drop_spatial(Graph& graph, Node* n) {
+  const auto point = graph.inserting_after(n);
+  Node* view = graph.call_function("aten.squeeze.dims", {n, Value(Value::List{2, 3})});
+  view->meta = n->meta;
+  view->meta.val = infer_node(*view);
+  n->replace_all_uses_with(view, {view});
+}
+
+// Kept or not; in the input's dtype.
 bool is_spatial_mean(const Node* n) {
-  if (!n->is_call("aten.mean.dim") || !n->arg(1).is<Value::List>() || n->arg(2) != Value(true))
+  if (!n->is_call("aten.mean.dim") || !n->arg(1).is<Value::List>() || !n->arg(3).is_none())
     return false;
   const Value dims = n->arg(1);
   return dims == Value(Value::List{2, 3}) || dims == Value(Value::List{-1, -2}) ||
@@ -60,9 +71,9 @@ bool fuse_pool(GraphModule& module, Node* n) {
   } else {
     args.insert(args.end(), n->args().begin() + 1, n->args().end());
   }
-  replace(module.graph(), n, last,
-          average ? "pt2q.qavg_pool2d.default" : "pt2q.qadaptive_avg_pool2d.default",
-          std::move(args), kwargs);
+  const char* op = average ? "pt2q.qavg_pool2d.default" : "pt2q.qadaptive_avg_pool2d.default";
+  Node* fused = replace(module.graph(), n, last, op, std::move(args), kwargs);
+  if (mean && n->arg(2) != Value(true)) drop_spatial(module.graph(), fused);
   return true;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "onednn/lower.h"
+#include "passes/qdq.h"
 
 namespace pt2q {
 namespace {
@@ -97,7 +98,53 @@ bool push_below_cat(GraphModule& module, Node* n) {
   return true;
 }
 
+// The quantize that is all that uses `n`.
+Node* only_quantize(Node* n) {
+  Node* user = n->users().size() == 1 ? n->users()[0] : nullptr;
+  return user != nullptr && is_quantize(user) ? user : nullptr;
+}
+
+// quantize(cat(a, b)) is cat(quantize(a), quantize(b)): a layer that gives `a` can then store
+// integers, and a quarter of the bytes is copied. Not where all parts are integers already:
+// fuse_int8_pointwise has one kernel for those.
+bool pull_above_cat(GraphModule& module, Node* n) {
+  if (!n->is_call("aten.cat.default") || !n->arg(0).is<Value::List>()) return false;
+  Node* last = only_quantize(n);
+  if (last == nullptr || !read_quantize(module, last)) return false;
+  bool real = false;
+  for (const Value& item : n->arg(0).list()) {
+    if (!item.is<Node*>() || dtype_of(item.as<Node*>()) != DType::Float32) return false;
+    real = real || !read_dequantize(module, item.as<Node*>());
+  }
+  if (!real) return false;
+  Graph& graph = module.graph();
+  const auto point = graph.inserting_before(last);
+  Value::List parts;
+  for (const Value& item : n->arg(0).list()) {
+    std::vector<Value> args = last->args();
+    args[0] = item;
+    Node* part = graph.call_function(last->target(), std::move(args));
+    part->meta = item.as<Node*>()->meta;
+    part->meta.val = infer_node(*part);
+    parts.push_back(part);
+  }
+  Node* joined = graph.call_function("aten.cat.default", {Value(std::move(parts)), n->arg(1)});
+  joined->meta = n->meta;
+  joined->meta.val = infer_node(*joined);
+  last->replace_all_uses_with(joined);
+  return true;
+}
+
 }  // namespace
+
+bool quantize_before_cat(GraphModule& module) {
+  bool changed = false;
+  for (Node* n : module.graph().nodes()) {
+    if (n->opcode() != OpCode::CallFunction) continue;
+    changed = pull_above_cat(module, n) || changed;
+  }
+  return module.graph().eliminate_dead_code() || changed;
+}
 
 bool propagate_int8(GraphModule& module) {
   bool changed = false;

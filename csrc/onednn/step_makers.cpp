@@ -15,6 +15,8 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_qbinary_steps(*m);
     add_attention_steps(*m);
     add_cast_steps(*m);
+    add_reduce_steps(*m);
+    add_copy_steps(*m);
     return m;
   }();
   return *makers;

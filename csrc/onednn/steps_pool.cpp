@@ -114,8 +114,10 @@ bool make_adaptive_avg_pool(PlanBuilder& builder, const Node& node, std::string*
   return add_adaptive(builder, node, builder.tensor_arg(node, 0), h, w);
 }
 
-// mean over the two spatial dimensions, kept: a global average pool.
-bool make_mean(PlanBuilder& builder, const Node& node, std::string*) {
+}  // namespace
+
+// Over the two spatial dimensions, kept: a global average pool.
+bool make_spatial_mean(PlanBuilder& builder, const Node& node) {
   const int x = builder.tensor_arg(node, 0);
   if (x < 0 || builder.value(x).sizes.size() != 4) return false;
   if (builder.plain_arg(node, 1).is_none() || !builder.plain_arg(node, 2).to_bool()) return false;
@@ -126,14 +128,11 @@ bool make_mean(PlanBuilder& builder, const Node& node, std::string*) {
   return add_adaptive(builder, node, x, 1, 1);
 }
 
-}  // namespace
-
 void add_pool_steps(StepMakerMap& makers) {
   makers["aten.max_pool2d.default"] = make_max_pool;
   makers["aten.avg_pool2d.default"] = make_avg_pool;
   makers["aten.adaptive_avg_pool2d.default"] = make_adaptive_avg_pool;
   makers["aten._adaptive_avg_pool2d.default"] = make_adaptive_avg_pool;
-  makers["aten.mean.dim"] = make_mean;
 }
 
 }  // namespace pt2q

@@ -104,12 +104,16 @@ TEST(Concat, EqualsReference) {
   });
 }
 
-TEST(Concat, FloatsAreCopied) {
+TEST(Concat, RowsOfAnyTypeAreCopied) {
   const auto a = random_floats(6, 1), b = random_floats(9, 2);
+  const std::vector<BytePart> parts = {{a.data(), 8}, {b.data(), 12}, {nullptr, 0}};
   std::vector<float> y(3 * 6, 7.0f);
-  concat_channels_f32({{a.data(), 2}, {b.data(), 3}}, 3, y.data(), 6);
+  concat_rows(parts, 3, y.data(), 24);
   EXPECT_EQ(y, (std::vector<float>{a[0], a[1], b[0], b[1], b[2], 7.0f, a[2], a[3], b[3], b[4], b[5],
                                    7.0f, a[4], a[5], b[6], b[7], b[8], 7.0f}));
+  std::vector<float> once(5);
+  concat_rows(parts, 1, once.data());
+  EXPECT_EQ(once, (std::vector<float>{a[0], a[1], b[0], b[1], b[2]}));
 }
 
 }  // namespace
