@@ -251,6 +251,13 @@ void QConv::run(const void* src, void* dst, void* scratch, const void* residual)
               static_cast<const uint8_t*>(residual), static_cast<uint8_t*>(scratch)});
 }
 
+void QConv::set_dst_stride(int64_t elements) {
+  if (elements < plan_->spec.shape.out_c)
+    throw ValueError("qconv " + shape_text(plan_->spec.shape) + ": a pixel stride of " +
+                     std::to_string(elements) + " is smaller than the channel count");
+  plan_->spec.dst_stride = elements;
+}
+
 std::string QConv::describe() const {
   static const char* const kModes[] = {"direct", "flat", "expanded", "im2col", "window"};
   return plan_->weights->route.name() + " " + kModes[static_cast<int>(plan_->frame.mode)] + " " +

@@ -118,6 +118,7 @@ struct PackedWeights {
   int64_t block = 1;          // panels that share steps; the last block of a group may hold fewer
   std::vector<DotTap> taps;   // [groups][blocks][taps + 1]
   std::vector<DotRun> dot_runs;
+  std::vector<uint16_t> dot_quads;
   std::vector<int64_t> block_at;  // first byte of each block
   AlignedBuffer data;
   int32_t src_max = 255;
@@ -156,6 +157,8 @@ class QConv {
   // src: NHWC; dst: NHWC, pointing at the first channel to write (a slice of a wider buffer is
   // fine); residual: null without an `add` post-op, may be dst.
   void run(const void* src, void* dst, void* scratch, const void* residual = nullptr) const;
+  // Elements between output pixels of later runs. Throws ValueError when less than the channels.
+  void set_dst_stride(int64_t elements);
   // For reports: "amx expanded 3x3 64->64".
   std::string describe() const;
   Saturation saturation() const;

@@ -307,6 +307,13 @@ void QDepthwise::run(const void* src, void* dst, const void* residual) const {
   });
 }
 
+void QDepthwise::set_dst_stride(int64_t elements) {
+  if (elements < plan_->spec.shape.out_c)
+    throw ValueError(cat("depthwise: a pixel stride of ", elements, " is smaller than ",
+                         plan_->spec.shape.out_c, " channels"));
+  plan_->spec.dst_stride = elements;
+}
+
 std::string QDepthwise::describe() const {
   const ConvShape& s = plan_->spec.shape;
   return cat(isa_label(plan_->weights->isa), " depthwise ", s.kernel_h, "x", s.kernel_w, " ",

@@ -55,6 +55,8 @@ class QDepthwise {
 
   // src, dst, residual: as QConv::run.
   void run(const void* src, void* dst, const void* residual = nullptr) const;
+  // Elements between output pixels of later runs. Throws ValueError when less than the channels.
+  void set_dst_stride(int64_t elements);
   // For reports: "avx512_vnni depthwise 3x3 96".
   std::string describe() const;
   Saturation saturation() const;

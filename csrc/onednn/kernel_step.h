@@ -16,4 +16,18 @@ class KernelStep : public Step {
   std::function<void(RunContext&)> kernel_;
 };
 
+// The same for kernels that can leave gaps between the output's rows.
+class RowKernelStep : public Step {
+ public:
+  using Kernel = std::function<void(RunContext&, const Rows&)>;
+  explicit RowKernelStep(Kernel kernel) : kernel_(std::move(kernel)) {}
+  void run(RunContext& ctx) const override { kernel_(ctx, rows_); }
+  bool can_spread() const override { return true; }
+  void spread(const Rows& rows) override { rows_ = rows; }
+
+ private:
+  Kernel kernel_;
+  Rows rows_;
+};
+
 }  // namespace pt2q

@@ -69,6 +69,8 @@ std::string layout_name(const Shape& sizes, const Shape& strides) {
   return is_dense(sizes, strides) ? "permuted" : "strided";
 }
 
+void Step::spread(const Rows&) { throw InternalError(cat(info.kernel, ": rows cannot be spread")); }
+
 std::shared_ptr<char> aligned_buffer(int64_t bytes) {
   if (bytes <= 0) return nullptr;
   void* p = std::aligned_alloc(kAlignment, static_cast<size_t>(aligned(bytes)));

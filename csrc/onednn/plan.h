@@ -56,12 +56,22 @@ struct StepInfo {
   std::optional<kernels::Saturation> saturation = std::nullopt;  // int8 layers
 };
 
+// Rows of `width` elements, `stride` elements apart; a stride of 0: dense.
+struct Rows {
+  int64_t width = 0;
+  int64_t stride = 0;
+};
+
 class Step {
  public:
   virtual ~Step() = default;
   // Makes per-context state (oneDNN memory objects ...); called once per context.
   virtual void prepare(RunContext&) const {}
   virtual void run(RunContext& ctx) const = 0;
+  // Whether output 0, dense as [rows, width] (pixels by channels, say), can be written with gaps
+  // between its rows, as into a slice of a wider array; `spread` asks for that.
+  virtual bool can_spread() const { return false; }
+  virtual void spread(const Rows& rows);
 
   StepInfo info;
   std::vector<int> inputs;   // value ids

@@ -6,6 +6,7 @@
 #include "kernels/qconcat.h"
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
+#include "onednn/plan_join.h"
 #include "onednn/step_makers.h"
 #include "pt2q/error.h"
 
@@ -14,19 +15,31 @@ namespace {
 
 // --- cat -----------------------------------------------------------------------------------------
 
-// Rows of the output: all dimensions that lie outside `dim` in memory.
-int64_t rows_outside(const Shape& sizes, const Shape& strides, size_t dim) {
-  int64_t rows = 1;
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    if (d != dim && strides[d] >= strides[dim] * sizes[dim]) rows *= sizes[d];
+// A step that copies the parts side by side into the rows of `out`, a value or a slice of one.
+void add_copy(PlanBuilder& builder, const Node& node, const std::vector<JoinPart>& given,
+              const JoinShape& shape, int out) {
+  const auto size = static_cast<int64_t>(itemsize(builder.value(out).dtype));
+  const int64_t rows = shape.rows(), whole = shape.sizes[shape.dim] * shape.inner();
+  std::vector<int> inputs;
+  std::vector<BytePart> parts;
+  for (const JoinPart& part : given) {
+    const Shape sizes = builder.value(part.value).sizes;
+    inputs.push_back(builder.as_layout(part.value, shape.strides_of(sizes)));
+    parts.push_back({nullptr, sizes[shape.dim] * shape.inner() * size});
   }
-  return rows;
+  auto step = std::make_unique<RowKernelStep>([=](RunContext& ctx, const Rows& to) {
+    std::vector<BytePart> now = parts;
+    for (size_t i = 0; i < now.size(); ++i) now[i].data = ctx.data(inputs[i]);
+    concat_rows(now, rows, ctx.data(out), (to.stride != 0 ? to.stride : whole) * size);
+  });
+  step->info = builder.describe(node, "pt2q cat", out);
+  builder.add(std::move(step), inputs, {out});
 }
 
 bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
   const Shape sizes = builder.result_sizes(node);
   const DType dtype = builder.result_meta(node).dtype;
-  std::vector<int> inputs;
+  std::vector<JoinPart> parts;
   bool images = sizes.size() == 4;
   for (const Value& item : node.arg(0).list()) {
     const int id = builder.value_of(item);
@@ -34,27 +47,23 @@ bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
     if (numel_of(builder.value(id).sizes) == 0) continue;
     const PlanValue& v = builder.value(id);
     images = images && v.layout_known && same_layout(v.sizes, v.strides, channels_last_of(v.sizes));
-    inputs.push_back(id);
+    parts.push_back({item.as<Node*>(), id});
   }
   const Shape strides = images ? channels_last_of(sizes) : contiguous_strides(sizes);
   const auto dim = static_cast<size_t>(
       wrap_dim(builder.plain_arg(node, 1).to_int(), static_cast<int64_t>(sizes.size())));
-  const int64_t rows = rows_outside(sizes, strides, dim);
-  std::vector<BytePart> parts;
-  for (int& id : inputs) {
-    const Shape part = builder.value(id).sizes;
-    id = builder.as_layout(id, images ? channels_last_of(part) : contiguous_strides(part));
-    parts.push_back({nullptr, numel_of(part) / rows * static_cast<int64_t>(itemsize(dtype))});
+  const JoinShape shape{sizes, strides, dim};
+  const Joined joined = join_parts(builder, parts, shape, dtype, node.name());
+  if (joined.out < 0) {
+    const int out = builder.new_value(sizes, strides, dtype);
+    add_copy(builder, node, parts, shape, out);
+    builder.bind(node, out);
+    return true;
   }
-  const int out = builder.new_value(sizes, strides, dtype);
-  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
-    std::vector<BytePart> now = parts;
-    for (size_t i = 0; i < now.size(); ++i) now[i].data = ctx.data(inputs[i]);
-    concat_rows(now, rows, ctx.data(out));
-  });
-  step->info = builder.describe(node, "pt2q cat", out);
-  builder.add(std::move(step), inputs, {out});
-  builder.bind(node, out);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (joined.slices[i] >= 0) add_copy(builder, node, {parts[i]}, shape, joined.slices[i]);
+  }
+  builder.bind(node, joined.out);
   return true;
 }
 

@@ -42,6 +42,8 @@ class QConvStep : public Step {
     const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
     conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other);
   }
+  bool can_spread() const override { return true; }
+  void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
 
  private:
   kernels::QConv conv_;
@@ -57,6 +59,8 @@ class QDepthwiseStep : public Step {
     const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
     conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), other);
   }
+  bool can_spread() const override { return true; }
+  void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
 
  private:
   kernels::QDepthwise conv_;
@@ -164,9 +168,10 @@ bool add_qpool(PlanBuilder& builder, const Node& node, size_t tail, Kernel kerne
   const int out = builder.new_value(sizes, channels_last_of(sizes), meta.dtype);
   const ops::PoolQuant quant = ops::read_pool_quant(builder.plain_args(node), tail);
   const NhwcShape shape{v.sizes[0], v.sizes[2], v.sizes[3], v.sizes[1]};
-  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
+  auto step = std::make_unique<RowKernelStep>([=](RunContext& ctx, const Rows& rows) {
     ops::visit_pool_types(v.dtype, quant.out_dtype, [&](auto in, auto result) {
-      kernel(ctx.data<const decltype(in)>(x), shape, quant, ctx.data<decltype(result)>(out));
+      kernel(ctx.data<const decltype(in)>(x), shape, quant, ctx.data<decltype(result)>(out),
+             rows.stride);
     });
   });
   step->info = builder.describe(node, "pt2q avg_pool", out);
@@ -180,17 +185,18 @@ bool add_qpool(PlanBuilder& builder, const Node& node, size_t tail, Kernel kerne
 bool make_qavg_pool(PlanBuilder& builder, const Node& node, std::string*) {
   const Pool2d pool = ops::read_avg_pool(builder.plain_args(node));
   return add_qpool(builder, node, ops::kQAvgPoolTail,
-                   [pool](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q,
-                          auto* out) { avg_pool(x, shape, pool, q.from, q.to, out); });
+                   [pool](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q, auto* out,
+                          int64_t stride) { avg_pool(x, shape, pool, q.from, q.to, out, stride); });
 }
 
 bool make_qadaptive(PlanBuilder& builder, const Node& node, std::string*) {
   const Shape sizes = builder.result_sizes(node);
   if (sizes.size() != 4) return false;
   const int64_t h = sizes[2], w = sizes[3];
-  return add_qpool(builder, node, ops::kQAdaptiveAvgPoolTail,
-                   [h, w](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q,
-                          auto* out) { adaptive_avg_pool(x, shape, h, w, q.from, q.to, out); });
+  return add_qpool(
+      builder, node, ops::kQAdaptiveAvgPoolTail,
+      [h, w](const auto* x, const NhwcShape& shape, const ops::PoolQuant& q, auto* out,
+             int64_t stride) { adaptive_avg_pool(x, shape, h, w, q.from, q.to, out, stride); });
 }
 
 // --- float32 with post-ops -----------------------------------------------------------------------

@@ -25,7 +25,8 @@ std::pair<int64_t, int64_t> two(const PlanBuilder& b, const Node& n, size_t i, i
   return {list[0], list.size() > 1 ? list[1] : list[0]};
 }
 
-// Binds the arguments shared by all pools; the kernel gets input, output and the context.
+// Binds the arguments shared by all pools; the kernel gets input, output and the
+// distance of output pixels.
 template <typename Kernel>
 bool add_pool(PlanBuilder& builder, const Node& node, int x, const std::string& name,
               Kernel kernel) {
@@ -33,8 +34,8 @@ bool add_pool(PlanBuilder& builder, const Node& node, int x, const std::string& 
   const int in = builder.as_layout(x, channels_last_of(sizes));
   const Shape out_sizes = builder.result_sizes(node);
   const int out = builder.new_value(out_sizes, channels_last_of(out_sizes), builder.value(x).dtype);
-  auto step =
-      std::make_unique<KernelStep>([=](RunContext& ctx) { kernel(ctx.data(in), ctx.data(out)); });
+  auto step = std::make_unique<RowKernelStep>(
+      [=](RunContext& ctx, const Rows& rows) { kernel(ctx.data(in), ctx.data(out), rows.stride); });
   step->info = builder.describe(node, name, out);
   builder.add(std::move(step), {in}, {out});
   builder.bind(node, out);
@@ -57,17 +58,22 @@ bool make_max_pool(PlanBuilder& builder, const Node& node, std::string*) {
   pool.ceil_mode = builder.plain_arg(node, 5).to_bool();
   switch (builder.value(x).dtype) {
     case DType::Float32:
-      return add_pool(builder, node, x, "pt2q max_pool", [=](const void* in, void* out) {
-        max_pool(static_cast<const float*>(in), shape, pool, static_cast<float*>(out));
-      });
+      return add_pool(
+          builder, node, x, "pt2q max_pool", [=](const void* in, void* out, int64_t stride) {
+            max_pool(static_cast<const float*>(in), shape, pool, static_cast<float*>(out), stride);
+          });
     case DType::UInt8:
-      return add_pool(builder, node, x, "pt2q max_pool", [=](const void* in, void* out) {
-        max_pool(static_cast<const uint8_t*>(in), shape, pool, static_cast<uint8_t*>(out));
-      });
+      return add_pool(builder, node, x, "pt2q max_pool",
+                      [=](const void* in, void* out, int64_t stride) {
+                        max_pool(static_cast<const uint8_t*>(in), shape, pool,
+                                 static_cast<uint8_t*>(out), stride);
+                      });
     case DType::Int8:
-      return add_pool(builder, node, x, "pt2q max_pool", [=](const void* in, void* out) {
-        max_pool(static_cast<const int8_t*>(in), shape, pool, static_cast<int8_t*>(out));
-      });
+      return add_pool(builder, node, x, "pt2q max_pool",
+                      [=](const void* in, void* out, int64_t stride) {
+                        max_pool(static_cast<const int8_t*>(in), shape, pool,
+                                 static_cast<int8_t*>(out), stride);
+                      });
     default:
       return false;
   }
@@ -92,9 +98,10 @@ bool make_avg_pool(PlanBuilder& builder, const Node& node, std::string*) {
   pool.count_include_pad = builder.plain_arg(node, 5).to_bool();
   const Value divisor = builder.plain_arg(node, 6);
   if (!divisor.is_none()) pool.divisor_override = divisor.to_int();
-  return add_pool(builder, node, x, "pt2q avg_pool", [=](const void* in, void* out) {
-    avg_pool_f32(static_cast<const float*>(in), shape, pool, static_cast<float*>(out));
-  });
+  return add_pool(
+      builder, node, x, "pt2q avg_pool", [=](const void* in, void* out, int64_t stride) {
+        avg_pool_f32(static_cast<const float*>(in), shape, pool, static_cast<float*>(out), stride);
+      });
 }
 
 bool add_adaptive(PlanBuilder& builder, const Node& node, int x, int64_t out_h, int64_t out_w) {
@@ -103,10 +110,11 @@ bool add_adaptive(PlanBuilder& builder, const Node& node, int x, int64_t out_h, 
       builder.value(x).dtype != DType::Float32) {
     return false;
   }
-  return add_pool(builder, node, x, "pt2q avg_pool", [=](const void* in, void* out) {
-    adaptive_avg_pool_f32(static_cast<const float*>(in), shape, out_h, out_w,
-                          static_cast<float*>(out));
-  });
+  return add_pool(builder, node, x, "pt2q avg_pool",
+                  [=](const void* in, void* out, int64_t stride) {
+                    adaptive_avg_pool_f32(static_cast<const float*>(in), shape, out_h, out_w,
+                                          static_cast<float*>(out), stride);
+                  });
 }
 
 bool make_adaptive_avg_pool(PlanBuilder& builder, const Node& node, std::string*) {

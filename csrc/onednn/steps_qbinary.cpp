@@ -4,6 +4,7 @@
 #include "kernels/qconcat.h"
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
+#include "onednn/plan_join.h"
 #include "onednn/step_makers.h"
 #include "ops/support/lowered_binary.h"
 
@@ -51,6 +52,32 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   return true;
 }
 
+// A step that writes the parts side by side into the rows of `out`, a value or a slice of one.
+void add_concat(PlanBuilder& builder, const Node& node, const std::vector<JoinPart>& given,
+                const std::vector<ConcatPart>& parts, const JoinShape& shape,
+                const ops::QuantOutput& to, int out) {
+  std::vector<int> inputs;
+  for (const JoinPart& part : given) {
+    const Shape s = builder.value(part.value).sizes;
+    inputs.push_back(builder.as_layout(part.value, shape.strides_of(s)));
+  }
+  const int64_t whole = shape.sizes[shape.dim];
+  const int64_t pixels = shape.rows();
+  auto step = std::make_unique<RowKernelStep>([=](RunContext& ctx, const Rows& rows) {
+    const int64_t stride = rows.stride != 0 ? rows.stride : whole;
+    std::vector<ConcatPart> now = parts;
+    for (size_t i = 0; i < now.size(); ++i) now[i].data = ctx.data(inputs[i]);
+    if (to.dtype == DType::UInt8) {
+      concat_channels(now, pixels, to.params, ctx.data<uint8_t>(out), stride);
+    } else {
+      concat_channels(now, pixels, to.params, ctx.data<int8_t>(out), stride);
+    }
+  });
+  step->info = builder.describe(node, "pt2q concat", out);
+  step->info.note = "exact";
+  builder.add(std::move(step), inputs, {out});
+}
+
 bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
   const std::vector<Value> args = builder.plain_args(node);
   const ops::QuantOutput to = ops::read_quant_output(args, ops::kQCatTail);
@@ -61,7 +88,9 @@ bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
   const int64_t dim = wrap_dim(args[1].to_int(), rank);
   const bool channels = rank == 4 && dim == 1;
   if (!channels && dim != rank - 1) return false;
-  std::vector<int> inputs;
+  const Shape strides = channels ? channels_last_of(sizes) : contiguous_strides(sizes);
+  const JoinShape shape{sizes, strides, static_cast<size_t>(dim)};
+  std::vector<JoinPart> inputs;
   std::vector<ConcatPart> parts;
   const Value::List& given = node.arg(0).list();
   for (size_t i = 0; i < given.size(); ++i) {
@@ -75,29 +104,23 @@ bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
     // Equal parameters mean a copy.
     part.params.quant_min = to.params.quant_min;
     part.params.quant_max = to.params.quant_max;
+    const bool same =
+        part.params.scale == to.params.scale && part.params.zero_point == to.params.zero_point;
     parts.push_back(part);
-    inputs.push_back(id);
+    inputs.push_back({same ? given[i].as<Node*>() : nullptr, id});
   }
-  for (int& id : inputs) {
-    const Shape s = builder.value(id).sizes;
-    id = builder.as_layout(id, channels ? channels_last_of(s) : contiguous_strides(s));
+  const Joined joined = join_parts(builder, inputs, shape, to.dtype, node.name());
+  if (joined.out < 0) {
+    const int out = builder.new_value(sizes, strides, to.dtype);
+    add_concat(builder, node, inputs, parts, shape, to, out);
+    builder.bind(node, out);
+    return true;
   }
-  const int out = builder.new_value(
-      sizes, channels ? channels_last_of(sizes) : contiguous_strides(sizes), to.dtype);
-  const int64_t pixels = numel_of(sizes) / sizes[static_cast<size_t>(dim)];
-  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
-    std::vector<ConcatPart> now = parts;
-    for (size_t i = 0; i < now.size(); ++i) now[i].data = ctx.data(inputs[i]);
-    if (to.dtype == DType::UInt8) {
-      concat_channels(now, pixels, to.params, ctx.data<uint8_t>(out));
-    } else {
-      concat_channels(now, pixels, to.params, ctx.data<int8_t>(out));
-    }
-  });
-  step->info = builder.describe(node, "pt2q concat", out);
-  step->info.note = "exact";
-  builder.add(std::move(step), inputs, {out});
-  builder.bind(node, out);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (joined.slices[i] >= 0)
+      add_concat(builder, node, {inputs[i]}, {parts[i]}, shape, to, joined.slices[i]);
+  }
+  builder.bind(node, joined.out);
   return true;
 }
 

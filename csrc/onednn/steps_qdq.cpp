@@ -1,4 +1,5 @@
 // Per-tensor quantize and dequantize; 4-D tensors become channels last on the way.
+#include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/layout.h"
 #include "kernels/quantize.h"
@@ -28,13 +29,32 @@ ImageShape image_of(const Shape& sizes) {
 }
 
 template <typename Q>
-void run_quantize(RunContext& ctx, int x, int out, const QuantParams& params, bool to_nhwc) {
-  const PlanValue& v = ctx.value(x);
-  if (to_nhwc) {
-    quantize_nchw_to_nhwc(ctx.data<const float>(x), image_of(v.sizes), params, ctx.data<Q>(out));
-  } else {
-    quantize(ctx.data<const float>(x), numel_of(v.sizes), params, ctx.data<Q>(out));
-  }
+void quantize_rows(const float* x, int64_t n, const QuantParams& params, const Rows& rows, Q* y) {
+  if (rows.stride == 0) return quantize(x, n, params, y);
+  constexpr int64_t kGrain = 16384;  // elements
+  parallel_for(n / rows.width, kGrain / rows.width + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      quantize(x + r * rows.width, rows.width, params, y + r * rows.stride);
+  });
+}
+
+// 4-D tensors become channels last on the way.
+std::unique_ptr<Step> quantize_image(int x, int out, const ImageShape& shape,
+                                     const QuantParams& params, bool u8) {
+  return std::make_unique<KernelStep>([=](RunContext& ctx) {
+    const auto* from = ctx.data<const float>(x);
+    u8 ? quantize_nchw_to_nhwc(from, shape, params, ctx.data<uint8_t>(out))
+       : quantize_nchw_to_nhwc(from, shape, params, ctx.data<int8_t>(out));
+  });
+}
+
+std::unique_ptr<Step> quantize_dense(int x, int out, int64_t n, const QuantParams& params,
+                                     bool u8) {
+  return std::make_unique<RowKernelStep>([=](RunContext& ctx, const Rows& rows) {
+    const auto* from = ctx.data<const float>(x);
+    u8 ? quantize_rows(from, n, params, rows, ctx.data<uint8_t>(out))
+       : quantize_rows(from, n, params, rows, ctx.data<int8_t>(out));
+  });
 }
 
 bool make_quantize(PlanBuilder& builder, const Node& node, std::string*) {
@@ -44,17 +64,14 @@ bool make_quantize(PlanBuilder& builder, const Node& node, std::string*) {
   const QuantParams params = params_of(builder, node);
   x = builder.as_dense(x);
   const PlanValue v = builder.value(x);
-  // 4-D tensors become channels last on the way.
   const bool to_nhwc = v.sizes.size() == 4 &&
                        same_layout(v.sizes, v.strides, contiguous_strides(v.sizes)) &&
                        !same_layout(v.sizes, v.strides, channels_last_strides(v.sizes));
   const int out =
       builder.new_value(v.sizes, to_nhwc ? channels_last_strides(v.sizes) : v.strides, dtype);
   const bool u8 = dtype == DType::UInt8;
-  auto step = std::make_unique<KernelStep>([=](RunContext& ctx) {
-    u8 ? run_quantize<uint8_t>(ctx, x, out, params, to_nhwc)
-       : run_quantize<int8_t>(ctx, x, out, params, to_nhwc);
-  });
+  auto step = to_nhwc ? quantize_image(x, out, image_of(v.sizes), params, u8)
+                      : quantize_dense(x, out, numel_of(v.sizes), params, u8);
   step->info = builder.describe(node, to_nhwc ? "pt2q quantize nchw->nhwc" : "pt2q quantize", out);
   builder.add(std::move(step), {x}, {out});
   builder.bind(node, out);
