@@ -7,17 +7,16 @@
 #pragma GCC target("avx2,fma")
 #include "kernels/epilogue_kernel.h"
 #include "kernels/qconv_dot.h"
+#include "kernels/qconv_store256-inl.h"
 #include "kernels/vec_avx2.h"
 
 namespace pt2q::kernels {
 namespace {
 
 struct Avx2Base {
-  struct Acc {
-    __m256i lo, hi;
-  };
+  using Acc = Store256::Acc;
   static constexpr int kMaxPanels = 1;
-  static constexpr bool kStores = false;
+  static constexpr bool kStores = true;
   static __m256i load256(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }
@@ -25,6 +24,10 @@ struct Avx2Base {
   static void store(int32_t* p, Acc a) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.lo);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), a.hi);
+  }
+  template <int kPixels>
+  [[gnu::always_inline]] static void finish(const Acc (&acc)[kPixels][1], const DotStore& out) {
+    Store256(out).finish(acc);
   }
   static void add(__m256i& acc, __m256i x) { __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(x)); }
   static __m256i quad(const uint8_t* p) {
@@ -57,7 +60,7 @@ struct Avx2Mixed : Avx2Base {
     return p;
   }
   template <DotStep kStep>
-  [[gnu::always_inline]] static void mac(Acc (&accs)[1], const uint8_t* p,
+  [[gnu::always_inline]] static void mac(Acc (&accs)[1], const uint8_t* p, const uint8_t* q,
                                          const Weights (&weights)[1]) {
     Acc& acc = accs[0];
     const int8_t* w = weights[0];
@@ -74,7 +77,7 @@ struct Avx2Mixed : Avx2Base {
     __m256i lo = _mm256_maddubs_epi16(s, load256(w));
     __m256i hi = _mm256_maddubs_epi16(s, load256(w + 32));
     if (kStep == DotStep::pair) {
-      const __m256i next = quad(p + 4);
+      const __m256i next = quad(q);
       lo = _mm256_add_epi16(lo, _mm256_maddubs_epi16(next, load256(w + 64)));
       hi = _mm256_add_epi16(hi, _mm256_maddubs_epi16(next, load256(w + 96)));
     }

@@ -63,7 +63,7 @@ struct Avx512Mixed : Avx512Base {
     return {first, kStep == DotStep::single ? first : _mm512_loadu_si512(p + 64)};
   }
   template <DotStep kStep, int kPanels>
-  [[gnu::always_inline]] static void mac(Acc (&acc)[kPanels], const uint8_t* p,
+  [[gnu::always_inline]] static void mac(Acc (&acc)[kPanels], const uint8_t* p, const uint8_t* q,
                                          const Weights (&w)[kPanels]) {
     const __m512i s = quad(p);
     if (kStep == DotStep::wide) {
@@ -76,7 +76,7 @@ struct Avx512Mixed : Avx512Base {
       }
       return;
     }
-    const __m512i next = kStep == DotStep::pair ? quad(p + 4) : s;
+    const __m512i next = kStep == DotStep::pair ? quad(q) : s;
 #pragma GCC unroll 2
     for (int j = 0; j < kPanels; ++j) {
       __m512i pairs = _mm512_maddubs_epi16(s, w[j].first);

@@ -120,6 +120,7 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
     const auto taps = static_cast<int64_t>(weights->tap_quads.size());
     args.taps = weights->taps.data() + block_index(p) * taps;
     args.runs = weights->dot_runs.data();
+    args.quads = weights->dot_quads.data();
   }
   args.init = args.first_init = args.last_init = init.data() + panel_index(p) * 16;
   const uint8_t* base = s.base + p.group * weights->shape.in_c;
@@ -128,6 +129,7 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
   const int64_t segment = dense() ? s.count * width : width;
   const int64_t segments = dense() ? 1 : s.count;
   const int64_t blocks = ceil_div(segment, dot->max_pixels[p.count - 1]);
+  const int64_t least = segment / blocks, extra = segment % blocks;
   DotOut out;
   start_out(block_at(r, p, (s.image * rows + s.row) * width), acc, out);
   for (int64_t i = 0; i < segments; ++i) {
@@ -136,9 +138,13 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
       const int64_t top = (s.row + i) * shape.stride_h - shape.pad_top;
       row = base + (top * shape.in_w - shape.pad_left) * spec.src_stride;
     }
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t from = segment * b / blocks;
-      const int64_t count = segment * (b + 1) / blocks - from;
+    // Blocks differ by one pixel at most. No division here: a short sum takes little longer.
+    int64_t rest = 0, from = 0, count = 0;
+    for (int64_t b = 0; b < blocks; ++b, from += count) {
+      rest += extra;
+      const bool more = rest >= blocks;
+      count = least + (more ? 1 : 0);
+      rest -= more ? blocks : 0;
       args.src = row + from * frame.step;
       if (window)
         point_window(row_classes[static_cast<size_t>(row_class[static_cast<size_t>(s.row + i)])],

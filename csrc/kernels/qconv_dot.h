@@ -32,33 +32,44 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
   }
 }
 
+// Where a panel's steps are read from.
+struct MixedReader {
+  const uint8_t* base;  // K's first byte, of the block's first pixel
+  const int8_t* weights;
+  const uint16_t* quad;
+};
+
 template <class Arch, DotStep kStep, int kFrom, int kTo, int kPixels, int kPanels>
 [[gnu::always_inline]] inline void mixed_run(typename Arch::Acc (&acc)[kPixels][kPanels],
-                                             const uint8_t*& a, const int8_t*& w, int count,
-                                             ptrdiff_t step) {
+                                             MixedReader& r, int count, ptrdiff_t step) {
   for (; count > 0; --count) {
     constexpr int bytes = kStep == DotStep::single ? 64 : 128;
+    constexpr int quads = kStep == DotStep::pair ? 2 : 1;
     typename Arch::Weights b[kPanels];
 #pragma GCC unroll 2
-    for (int j = 0; j < kPanels; ++j) b[j] = Arch::template weights_of<kStep>(w + j * bytes);
+    for (int j = 0; j < kPanels; ++j)
+      b[j] = Arch::template weights_of<kStep>(r.weights + j * bytes);
+    const uint8_t* first = r.base + ptrdiff_t{4} * r.quad[0];
+    const uint8_t* second = r.base + ptrdiff_t{4} * r.quad[quads - 1];
 #pragma GCC unroll 14
-    for (int i = kFrom; i < kTo; ++i) Arch::template mac<kStep>(acc[i], a + i * step, b);
-    w += kPanels * bytes;
-    a += kStep == DotStep::pair ? 8 : 4;
+    for (int i = kFrom; i < kTo; ++i)
+      Arch::template mac<kStep>(acc[i], first + i * step, second + i * step, b);
+    r.weights += kPanels * bytes;
+    r.quad += quads;
   }
 }
 
 template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
 [[gnu::always_inline]] inline void mixed_runs(typename Arch::Acc (&acc)[kPixels][kPanels],
-                                              const uint8_t* a, const int8_t* w, const DotRun* run,
-                                              const DotRun* end, ptrdiff_t step) {
+                                              MixedReader r, const DotRun* run, const DotRun* end,
+                                              ptrdiff_t step) {
   for (; run != end; ++run) {
     if (run->step == DotStep::pair) {
-      mixed_run<Arch, DotStep::pair, kFrom, kTo>(acc, a, w, run->count, step);
+      mixed_run<Arch, DotStep::pair, kFrom, kTo>(acc, r, run->count, step);
     } else if (run->step == DotStep::single) {
-      mixed_run<Arch, DotStep::single, kFrom, kTo>(acc, a, w, run->count, step);
+      mixed_run<Arch, DotStep::single, kFrom, kTo>(acc, r, run->count, step);
     } else {
-      mixed_run<Arch, DotStep::wide, kFrom, kTo>(acc, a, w, run->count, step);
+      mixed_run<Arch, DotStep::wide, kFrom, kTo>(acc, r, run->count, step);
     }
   }
 }
@@ -71,7 +82,10 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
   const uint8_t* a = args.src + piece.offset;
   if constexpr (Arch::kMixed) {
     const DotTap& tap = args.taps[piece.tap];
-    mixed_runs<Arch, kFrom, kTo>(acc, a, args.weights + tap.weights, args.runs + tap.run,
+    // A quad's weights take 64 bytes where a panel is not mixed, its inputs 4.
+    const MixedReader reader{a - piece.weights / 16, args.weights + tap.weights,
+                             args.quads + tap.quad};
+    mixed_runs<Arch, kFrom, kTo>(acc, reader, args.runs + tap.run,
                                  args.runs + args.taps[piece.tap_end].run, step);
   } else {
     dot_quads<Arch, kFrom, kTo>(acc, a, args.weights + piece.weights, piece.quads, step,

@@ -26,7 +26,7 @@ struct KPiece {
 };
 
 // DotKind::mixed: how a panel computes its quads, a few at a time, in the cheapest exact way that
-// its weights allow.
+// its weights allow. The quads of a tap come in any order, those of one step together.
 //   pair    two quads: vpmaddubsw each, added in 16 bits, then vpmaddwd by one
 //   single  a quad: vpmaddubsw, vpmaddwd by one
 //   wide    a quad as 16-bit numbers, weights too: two vpmaddwd
@@ -35,10 +35,11 @@ struct DotRun {
   DotStep step = DotStep::pair;
   uint8_t count = 0;
 };
-// Where the runs and weights of a tap start within a panel; the next tap's are its end.
+// Where the runs, quads and weights of a tap start within a panel; the next tap's are its end.
 struct DotTap {
   int32_t weights = 0;
   int32_t run = 0;
+  int32_t quad = 0;
 };
 
 // Where a vector kernel with DotTable::stores puts its block when the epilogue is `fast`.
@@ -67,9 +68,10 @@ struct DotArgs {
   const KPiece* pieces = nullptr;
   int piece_count = 0;
   const int8_t* weights = nullptr;
-  ptrdiff_t panel_stride = 0;    // bytes between 16-channel panels
-  const DotTap* taps = nullptr;  // mixed: of the panel
-  const DotRun* runs = nullptr;  // mixed: of all panels
+  ptrdiff_t panel_stride = 0;       // bytes between 16-channel panels
+  const DotTap* taps = nullptr;     // mixed: of the panel
+  const DotRun* runs = nullptr;     // mixed: of all panels
+  const uint16_t* quads = nullptr;  // mixed: of all panels, the quads of K in the order of the runs
   // Accumulator start per channel, -zx * sum(w) over the weights that count: of the first pixel,
   // the last one of several, all others.
   const int32_t* first_init = nullptr;

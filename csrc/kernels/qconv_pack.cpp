@@ -123,34 +123,38 @@ void cut_taps(PackedWeights& out) {
 // 16 bits: exact if the positive and the negative parts of each weight pair stay within 16 bits at
 // the largest input.
 struct Panel {
-  std::vector<int8_t> plain;       // [quads][16 channels][4]
-  std::vector<uint8_t> fits;       // [quads]: no pair of the quad can saturate
-  std::vector<uint8_t> fits_next;  // [quads]: nor the sum of this quad's and the next one's pairs
-  int32_t largest = 0;             // the positive or negative part of any pair
+  std::vector<int8_t> plain;  // [quads][16 channels][4]
+  // [quads][64]: the positive and negative parts of the quad's 32 weight pairs.
+  std::vector<uint16_t> parts;
+  std::vector<int32_t> most_of;  // [quads]: the largest of these
+  int32_t limit = 0;             // of a part, or of a sum of two
+  int32_t largest = 0;           // part
 
   void prove(int32_t src_max) {
-    const auto most = static_cast<int32_t>(Saturation::kLimit / std::max(1, src_max));
+    limit = static_cast<int32_t>(Saturation::kLimit / std::max(1, src_max));
     const size_t quads = plain.size() / 64;
-    std::vector<int32_t> positive((quads + 1) * 32), negative((quads + 1) * 32);
-    for (size_t i = 0; i < quads * 32; ++i) {
-      const int32_t a = plain[2 * i], b = plain[2 * i + 1];
-      positive[i] = std::max(a, 0) + std::max(b, 0);
-      negative[i] = -std::min(a, 0) - std::min(b, 0);
-    }
+    parts.resize(quads * 64);
     for (size_t q = 0; q < quads; ++q) {
-      const int32_t* up = positive.data() + q * 32;
-      const int32_t* down = negative.data() + q * 32;
-      int32_t most_up = 0, most_down = 0, up_next = 0, down_next = 0;
+      uint16_t* of = parts.data() + q * 64;
       for (size_t i = 0; i < 32; ++i) {
-        most_up = std::max(most_up, up[i]);
-        most_down = std::max(most_down, down[i]);
-        up_next = std::max(up_next, up[i] + up[i + 32]);
-        down_next = std::max(down_next, down[i] + down[i + 32]);
+        const int32_t a = plain[q * 64 + 2 * i], b = plain[q * 64 + 2 * i + 1];
+        of[i] = static_cast<uint16_t>(std::max(a, 0) + std::max(b, 0));
+        of[32 + i] = static_cast<uint16_t>(-std::min(a, 0) - std::min(b, 0));
       }
-      fits.push_back(std::max(most_up, most_down) <= most ? 1 : 0);
-      fits_next.push_back(std::max(up_next, down_next) <= most ? 1 : 0);
-      largest = std::max({largest, most_up, most_down});
+      most_of.push_back(*std::max_element(of, of + 64));
+      largest = std::max(largest, most_of.back());
     }
+  }
+
+  // No pair of the quad can saturate.
+  bool fits(size_t q) const { return most_of[q] <= limit; }
+  // Nor the sum of two quads' pairs.
+  bool fit(size_t q, size_t other) const {
+    if (most_of[q] + most_of[other] <= limit) return true;
+    const uint16_t *a = parts.data() + q * 64, *b = parts.data() + other * 64;
+    int32_t most = 0;
+    for (size_t i = 0; i < 64; ++i) most = std::max(most, int32_t{a[i]} + int32_t{b[i]});
+    return most <= limit;
   }
 };
 
@@ -158,81 +162,119 @@ struct Panel {
 class MixedBlock {
  public:
   MixedBlock(const Panel* panels, int64_t count, const std::vector<int64_t>& taps)
-      : panels_(panels), count_(count), taps_(taps) {}
-
-  // fn(tap, first quad, step) in order.
-  template <class Fn>
-  void for_steps(Fn fn) const {
-    for (size_t t = 0; t + 1 < taps_.size(); ++t) {
-      for (int64_t q = taps_[t]; q < taps_[t + 1];) {
-        const DotStep step = step_at(q, taps_[t + 1]);
-        fn(t, q, step);
-        q += step == DotStep::pair ? 2 : 1;
-      }
+      : panels_(panels), count_(count) {
+    for (size_t t = 0; t + 1 < taps.size(); ++t) {
+      starts_.push_back(steps_.size());
+      choose_steps(taps[t], taps[t + 1]);
     }
+    starts_.push_back(steps_.size());
   }
 
   // About the cycles per pixel: of the two vector ports, and of a wide step's splitting.
   double cost() const {
     const auto count = static_cast<double>(count_);
     double sum = 0;
-    for_steps([&](size_t, int64_t, DotStep step) {
-      sum +=
-          step == DotStep::wide ? 1.0 + 2.0 * count : (step == DotStep::pair ? 2.75 : 1.75) * count;
-    });
+    for (const Step& s : steps_) {
+      sum += s.kind == DotStep::wide ? 1.0 + 2.0 * count
+                                     : (s.kind == DotStep::pair ? 2.75 : 1.75) * count;
+    }
     return sum;
   }
 
   void append_to(PackedWeights& out, std::vector<uint8_t>& bytes) const {
     const auto start = static_cast<int64_t>(bytes.size());
     out.block_at.push_back(start);
-    size_t marked = 0;
-    const auto mark_to = [&](size_t tap) {
-      for (; marked <= tap; ++marked) {
-        out.taps.push_back({static_cast<int32_t>(static_cast<int64_t>(bytes.size()) - start),
-                            static_cast<int32_t>(out.dot_runs.size())});
-      }
-    };
-    for_steps([&](size_t tap, int64_t quad, DotStep step) {
-      const bool fresh = marked <= tap;
-      mark_to(tap);
-      std::vector<DotRun>& runs = out.dot_runs;
-      if (fresh || runs.back().step != step || runs.back().count == 255) runs.push_back({step, 0});
-      ++runs.back().count;
-      for (int64_t p = 0; p < count_; ++p) append_quads(panels_[p], quad, step, bytes);
-    });
-    mark_to(taps_.size() - 1);
+    for (size_t t = 0; t < starts_.size(); ++t) {
+      out.taps.push_back({static_cast<int32_t>(static_cast<int64_t>(bytes.size()) - start),
+                          static_cast<int32_t>(out.dot_runs.size()),
+                          static_cast<int32_t>(out.dot_quads.size())});
+      if (t + 1 < starts_.size()) append_tap(starts_[t], starts_[t + 1], out, bytes);
+    }
   }
 
  private:
-  // Two quads whose sum fits, fit alone too.
-  DotStep step_at(int64_t quad, int64_t end) const {
-    bool alone = true, paired = quad + 1 < end;
-    for (int64_t p = 0; p < count_; ++p) {
-      alone = alone && panels_[p].fits[static_cast<size_t>(quad)] != 0;
-      paired = paired && panels_[p].fits_next[static_cast<size_t>(quad)] != 0;
-    }
-    if (!alone) return DotStep::wide;
-    return paired ? DotStep::pair : DotStep::single;
+  struct Step {
+    DotStep kind;
+    int64_t quad, second;
+  };
+
+  template <class Test>
+  bool all(Test test) const {
+    return std::all_of(panels_, panels_ + count_, test);
   }
 
-  static void append_quads(const Panel& panel, int64_t quad, DotStep step,
-                           std::vector<uint8_t>& bytes) {
-    const int8_t* from = panel.plain.data() + quad * 64;
-    if (step != DotStep::wide) {
-      const auto* p = reinterpret_cast<const uint8_t*>(from);
-      bytes.insert(bytes.end(), p, p + (step == DotStep::pair ? 128 : 64));
+  // The quads [from, to) of a tap: as many pairs as are quickly found, quads of large weights first
+  // as they fit few others; then the quads left alone, then the wide ones.
+  void choose_steps(int64_t from, int64_t to) {
+    constexpr size_t kTries = 24;  // partners looked at
+    std::vector<std::pair<int32_t, int64_t>> open;
+    std::vector<Step> singles, wides;
+    for (int64_t q = from; q < to; ++q) {
+      int32_t most = 0;
+      for (int64_t p = 0; p < count_; ++p)
+        most = std::max(most, panels_[p].most_of[static_cast<size_t>(q)]);
+      const bool fits = all([&](const Panel& p) { return p.fits(static_cast<size_t>(q)); });
+      if (fits) {
+        open.emplace_back(most, q);
+      } else {
+        wides.push_back({DotStep::wide, q, q});
+      }
+    }
+    std::sort(open.begin(), open.end());
+    while (!open.empty()) {
+      const int64_t q = open.back().second;
+      open.pop_back();
+      const auto tries = open.begin() + static_cast<ptrdiff_t>(std::min(kTries, open.size()));
+      const auto partner = std::find_if(open.begin(), tries, [&](const auto& other) {
+        return all([&](const Panel& p) {
+          return p.fit(static_cast<size_t>(q), static_cast<size_t>(other.second));
+        });
+      });
+      if (partner == tries) {
+        singles.push_back({DotStep::single, q, q});
+        continue;
+      }
+      steps_.push_back({DotStep::pair, std::min(q, partner->second), std::max(q, partner->second)});
+      open.erase(partner);
+    }
+    steps_.insert(steps_.end(), singles.begin(), singles.end());
+    steps_.insert(steps_.end(), wides.begin(), wides.end());
+  }
+
+  void append_tap(size_t first, size_t last, PackedWeights& out,
+                  std::vector<uint8_t>& bytes) const {
+    for (size_t i = first; i < last; ++i) {
+      const Step& s = steps_[i];
+      std::vector<DotRun>& runs = out.dot_runs;
+      if (i == first || runs.back().step != s.kind || runs.back().count == 255)
+        runs.push_back({s.kind, 0});
+      ++runs.back().count;
+      out.dot_quads.push_back(static_cast<uint16_t>(s.quad));
+      if (s.kind == DotStep::pair) out.dot_quads.push_back(static_cast<uint16_t>(s.second));
+      for (int64_t p = 0; p < count_; ++p) append_step(panels_[p], s, bytes);
+    }
+  }
+
+  static void append_step(const Panel& panel, const Step& s, std::vector<uint8_t>& bytes) {
+    const int8_t* from = panel.plain.data() + s.quad * 64;
+    if (s.kind == DotStep::wide) {
+      int16_t wide[64];  // bytes 0 and 2 of every channel, then 1 and 3
+      for (int i = 0; i < 64; ++i) wide[i % 2 * 32 + i / 4 * 2 + i / 2 % 2] = from[i];
+      const auto* p = reinterpret_cast<const uint8_t*>(wide);
+      bytes.insert(bytes.end(), p, p + 128);
       return;
     }
-    int16_t wide[64];  // bytes 0 and 2 of every channel, then 1 and 3
-    for (int i = 0; i < 64; ++i) wide[i % 2 * 32 + i / 4 * 2 + i / 2 % 2] = from[i];
-    const auto* p = reinterpret_cast<const uint8_t*>(wide);
-    bytes.insert(bytes.end(), p, p + 128);
+    const auto* p = reinterpret_cast<const uint8_t*>(from);
+    bytes.insert(bytes.end(), p, p + 64);
+    if (s.kind == DotStep::single) return;
+    const auto* second = reinterpret_cast<const uint8_t*>(panel.plain.data() + s.second * 64);
+    bytes.insert(bytes.end(), second, second + 64);
   }
 
   const Panel* panels_;
   int64_t count_;
-  const std::vector<int64_t>& taps_;
+  std::vector<Step> steps_;
+  std::vector<size_t> starts_;  // of each tap, and the end
 };
 
 // The panels of all groups in blocks of `block`.

@@ -61,11 +61,12 @@ struct EmulatedMixed : EmulatedBase {
     return p;
   }
   template <DotStep kStep, int kPanels>
-  static void mac(Acc (&acc)[kPanels], const uint8_t* s, const Weights (&w)[kPanels]) {
-    for (int j = 0; j < kPanels; ++j) mac_panel<kStep>(acc[j], s, w[j]);
+  static void mac(Acc (&acc)[kPanels], const uint8_t* s, const uint8_t* next,
+                  const Weights (&w)[kPanels]) {
+    for (int j = 0; j < kPanels; ++j) mac_panel<kStep>(acc[j], s, next, w[j]);
   }
   template <DotStep kStep>
-  static void mac_panel(Acc& acc, const uint8_t* s, Weights w) {
+  static void mac_panel(Acc& acc, const uint8_t* s, const uint8_t* next, Weights w) {
     for (int i = 0; i < 16; ++i) {
       if (kStep == DotStep::wide) {
         acc.v[i] += s[0] * wide_weight(w, 2 * i) + s[2] * wide_weight(w, 2 * i + 1) +
@@ -74,7 +75,7 @@ struct EmulatedMixed : EmulatedBase {
       }
       for (int half = 0; half < 4; half += 2) {
         int32_t sum = pair(s + half, w + 4 * i + half);
-        if (kStep == DotStep::pair) sum += pair(s + 4 + half, w + 64 + 4 * i + half);
+        if (kStep == DotStep::pair) sum += pair(next + half, w + 64 + 4 * i + half);
         acc.v[i] += static_cast<int16_t>(static_cast<uint16_t>(sum));
       }
     }

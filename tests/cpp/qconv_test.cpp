@@ -303,9 +303,10 @@ TEST(QConv, RoundsHalfToEven) {
   }
 }
 
-// The steps of the first panel for eight input channels.
-std::vector<DotStep> steps_of(const std::vector<int8_t>& weights, int32_t src_max) {
-  const WeightShape shape{static_cast<int64_t>(weights.size()) / 8, 8, 1, 1, 1, 1};
+// The steps of the first panel.
+std::vector<DotStep> steps_of(const std::vector<int8_t>& weights, int32_t src_max,
+                              int64_t inputs = 8) {
+  const WeightShape shape{static_cast<int64_t>(weights.size()) / inputs, inputs, 1, 1, 1, 1};
   const Route route{Isa::avx512, DotKind::mixed, true};
   const auto packed = pack_weights(shape, weights.data(), route, src_max);
   std::vector<DotStep> steps;
@@ -316,17 +317,20 @@ std::vector<DotStep> steps_of(const std::vector<int8_t>& weights, int32_t src_ma
 TEST(QConv, SixteenBitSumsOnlyWhereTheyFit) {
   using Steps = std::vector<DotStep>;
   const DotStep pair = DotStep::pair, single = DotStep::single, wide = DotStep::wide;
-  EXPECT_EQ(steps_of({127, 127, 0, 0, 1, 1, 1, 1}, 255), (Steps{wide, single}));
+  EXPECT_EQ(steps_of({127, 127, 0, 0, 1, 1, 1, 1}, 255), (Steps{single, wide}));
   EXPECT_EQ(steps_of({127, 127, 0, 0, 1, 1, 1, 1}, 127), Steps{pair});
   EXPECT_EQ(steps_of({127, 0, 0, 127, 1, 0, 0, 1}, 255), Steps{pair});
   EXPECT_EQ(steps_of({127, 1, 0, 0, 1, 0, 0, 0}, 255), (Steps{single, single}));
   EXPECT_EQ(steps_of({127, -128, 0, 0, 1, 0, 0, 0}, 255), Steps{pair});
   EXPECT_EQ(steps_of({-128, 0, 0, 0, -1, 0, 0, 0}, 255), (Steps{single, single}));
   EXPECT_EQ(steps_of({1, 1, 1, 1, 100, 29, 0, 0}, 255), (Steps{single, wide}));
+  // Any two quads make a pair.
+  EXPECT_EQ(steps_of({100, 0, 0, 0, 90, 0, 0, 0, 20, 0, 0, 0, 38, 0, 0, 0}, 255, 16),
+            (Steps{pair, pair}));
   // One channel of sixteen decides for its panel.
   std::vector<int8_t> channels(16 * 8, 1);
   channels[5 * 8] = channels[5 * 8 + 1] = 127;
-  EXPECT_EQ(steps_of(channels, 255), (Steps{wide, single}));
+  EXPECT_EQ(steps_of(channels, 255), (Steps{single, wide}));
 }
 
 TEST(QConv, LargestSumsStayExact) {
