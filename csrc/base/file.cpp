@@ -12,6 +12,7 @@
 #include <cstring>
 #include <random>
 
+#include "base/memory.h"
 #include "base/strings.h"
 #include "pt2q/error.h"
 
@@ -28,7 +29,7 @@ constexpr size_t kLargestTransfer = 1 << 30;  // below the 2 GiB limit of one re
 
 class FileSource : public Source {
  public:
-  explicit FileSource(const std::string& path) : path_(path) {
+  explicit FileSource(const std::string& path, bool mapped = false) : path_(path) {
     fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd_ < 0) io_error(path, "open", errno);
     struct stat info {};
@@ -40,6 +41,13 @@ class FileSource : public Source {
                       "pass a file object for pipes and other streams");
     }
     size_ = static_cast<uint64_t>(info.st_size);
+    if (!mapped || size_ == 0) return;
+    try {
+      mapping_ = FileMapping::open(fd_, static_cast<size_t>(size_), path);
+    } catch (...) {
+      ::close(fd_);
+      throw;
+    }
   }
   ~FileSource() override { ::close(fd_); }
   FileSource(const FileSource&) = delete;
@@ -63,10 +71,17 @@ class FileSource : public Source {
     }
   }
 
+  Bytes view(uint64_t offset, size_t size) const override {
+    const bool inside = offset <= size_ && size <= size_ - offset;
+    if (mapping_ == nullptr || !inside || offset % kAlignment != 0) return read(offset, size);
+    return Bytes::read_only_view(mapping_->data() + offset, size, mapping_);
+  }
+
  private:
   std::string path_;
   int fd_ = -1;
   uint64_t size_ = 0;
+  std::shared_ptr<FileMapping> mapping_;
 };
 
 class MemorySource : public Source {
@@ -116,6 +131,12 @@ Bytes Bytes::view(const void* data, size_t size, std::shared_ptr<void> owner) {
   return out;
 }
 
+Bytes Bytes::read_only_view(const void* data, size_t size, std::shared_ptr<void> owner) {
+  Bytes out = view(data, size, std::move(owner));
+  out.read_only_ = true;
+  return out;
+}
+
 Bytes Source::read(uint64_t offset, size_t count) const {
   if (offset > size() || count > size() - offset) {
     throw FileError(cat("'", name(), "' is damaged: it has ", size(), " bytes, but ", count,
@@ -128,6 +149,10 @@ Bytes Source::read(uint64_t offset, size_t count) const {
 
 std::shared_ptr<Source> open_file(const std::string& path) {
   return std::make_shared<FileSource>(path);
+}
+
+std::shared_ptr<Source> map_file(const std::string& path) {
+  return std::make_shared<FileSource>(path, true);
 }
 
 std::shared_ptr<Source> open_bytes(Bytes bytes, const std::string& name) {

@@ -17,16 +17,20 @@ class Bytes {
   static Bytes allocate(size_t size);  // uninitialised
   static Bytes copy_of(std::string_view text);
   static Bytes view(const void* data, size_t size, std::shared_ptr<void> owner);
+  // The same over memory that must not be written.
+  static Bytes read_only_view(const void* data, size_t size, std::shared_ptr<void> owner);
 
   const uint8_t* data() const { return data_.get(); }
   uint8_t* mutable_data() { return data_.get(); }
   size_t size() const { return size_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_.get()), size_}; }
   const std::shared_ptr<uint8_t>& owner() const { return data_; }
+  bool read_only() const { return read_only_; }
 
  private:
   std::shared_ptr<uint8_t> data_;
   size_t size_ = 0;
+  bool read_only_ = false;
 };
 
 // Where a reader takes its bytes from. Reading copies: a file that another process truncates or
@@ -40,10 +44,14 @@ class Source {
   virtual const std::string& name() const = 0;  // for error messages
 
   Bytes read(uint64_t offset, size_t size) const;  // checks the range before allocating
+  // The range in place, read-only, where the source is mapped; else as read().
+  virtual Bytes view(uint64_t offset, size_t size) const { return read(offset, size); }
 };
 
 // Throws FileError naming the path and the cause.
 std::shared_ptr<Source> open_file(const std::string& path);
+// As open_file, but view() gives the file's own pages: see FileMapping for when that is safe.
+std::shared_ptr<Source> map_file(const std::string& path);
 std::shared_ptr<Source> open_bytes(Bytes bytes, const std::string& name);
 
 // Reads little-endian numbers from memory; every read past the end throws FileError.

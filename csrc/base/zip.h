@@ -50,6 +50,8 @@ class ZipReader {
   // Uncompressed content, checksum verified; throws KeyError when absent.
   Bytes read(const std::string& name) const;
   Bytes read(const ZipEntry& entry) const;
+  // The same, in place where the source is mapped and the member is stored.
+  Bytes view(const std::string& name) const;
 
  private:
   struct Directory {
@@ -65,6 +67,9 @@ class ZipReader {
   void check_sizes(const ZipEntry& entry) const;
   void locate_data(ZipEntry* entry, uint64_t directory_offset) const;
   void check_overlaps() const;
+  const ZipEntry& entry_of(const std::string& name) const;
+  void check_crc(uint32_t crc, const ZipEntry& entry) const;
+  uint32_t crc_in_file(const ZipEntry& entry) const;
 
   std::shared_ptr<Source> source_;
   ZipLimits limits_;

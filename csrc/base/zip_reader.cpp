@@ -290,24 +290,51 @@ const ZipEntry* ZipReader::find(const std::string& name) const {
   return it == by_name_.end() ? nullptr : &entries_[it->second];
 }
 
-Bytes ZipReader::read(const std::string& name) const {
+const ZipEntry& ZipReader::entry_of(const std::string& name) const {
   const ZipEntry* entry = find(name);
   if (entry == nullptr) throw KeyError(cat("'", source_->name(), "' has no member '", name, "'"));
-  return read(*entry);
+  return *entry;
 }
 
+void ZipReader::check_crc(uint32_t crc, const ZipEntry& entry) const {
+  if (crc == entry.crc) return;
+  throw FileError(
+      cat("'", source_->name(), "': member '", entry.name, "': the checksum is wrong"),
+      "the file is damaged: copy or save it again");
+}
+
+Bytes ZipReader::read(const std::string& name) const { return read(entry_of(name)); }
+
 Bytes ZipReader::read(const ZipEntry& entry) const {
-  const std::string context = cat("'", source_->name(), "': member '", entry.name, "'");
   Bytes content = source_->read(entry.data_offset, static_cast<size_t>(entry.compressed_size));
   if (entry.method == 8) {
     Bytes inflated = Bytes::allocate(static_cast<size_t>(entry.size));
-    inflate_all(content, &inflated, context);
+    inflate_all(content, &inflated, cat("'", source_->name(), "': member '", entry.name, "'"));
     content = std::move(inflated);
   }
-  if (crc_of(content.data(), content.size()) != entry.crc) {
-    throw FileError(cat(context, ": the checksum is wrong"),
-                    "the file is damaged: copy or save it again");
+  check_crc(crc_of(content.data(), content.size()), entry);
+  return content;
+}
+
+// By reading, so that the pages of a mapping stay out of memory.
+uint32_t ZipReader::crc_in_file(const ZipEntry& entry) const {
+  constexpr uint64_t kPart = 1 << 18;
+  Bytes part = Bytes::allocate(static_cast<size_t>(std::min(entry.size, kPart)));
+  uLong crc = ::crc32(0, nullptr, 0);
+  for (uint64_t at = 0; at < entry.size; at += kPart) {
+    const auto count = static_cast<size_t>(std::min(kPart, entry.size - at));
+    source_->read(entry.data_offset + at, part.mutable_data(), count);
+    crc = ::crc32(crc, part.data(), static_cast<uInt>(count));
   }
+  return static_cast<uint32_t>(crc);
+}
+
+Bytes ZipReader::view(const std::string& name) const {
+  const ZipEntry& entry = entry_of(name);
+  if (entry.method != 0) return read(entry);
+  Bytes content = source_->view(entry.data_offset, static_cast<size_t>(entry.size));
+  check_crc(content.read_only() ? crc_in_file(entry) : crc_of(content.data(), content.size()),
+            entry);
   return content;
 }
 

@@ -50,11 +50,11 @@ void save_program(GraphModule& model, const std::string& path, const std::string
 }
 
 // (model, in_spec, out_spec, {symbol: (min, max)}, extra files)
-py::tuple load_program(const std::string& path) {
+py::tuple load_program(const std::string& path, bool mmap) {
   Handle model;
   {
     const py::gil_scoped_release release;
-    model = load_pt2(path);
+    model = mmap ? map_pt2(path) : load_pt2(path);
   }
   const auto text = [&](const char* key) -> py::object {
     const auto it = model->extras.find(key);
@@ -85,7 +85,7 @@ py::tuple load_program(const std::string& path) {
 void bind_io(py::module_& m) {
   m.def("_save_program", &save_program, py::arg("model"), py::arg("path"), py::arg("in_spec"),
         py::arg("out_spec"), py::arg("ranges"), py::arg("extra_files"));
-  m.def("_load_program", &load_program, py::arg("path"));
+  m.def("_load_program", &load_program, py::arg("path"), py::arg("mmap") = false);
   m.def(
       "_save_pth",
       [](const py::dict& state, const std::string& path) {

@@ -89,7 +89,7 @@ class PayloadReader {
       if (storage == nullptr) {
         const std::string record = folder_ + path;
         if (!zip_.contains(record)) throw FileError(cat("the record '", record, "' is missing"));
-        storage = std::make_shared<FileStorage>(zip_.read(record));
+        storage = std::make_shared<FileStorage>(zip_.view(record));
       }
       Pt2Tensor out;
       out.tensor = storage->view(dtype, sizes, strides, offset, limits_);

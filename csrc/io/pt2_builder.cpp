@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/memory.h"
 #include "base/strings.h"
 #include "io/pt2_functionalize.h"
 #include "pt2q/error.h"
@@ -516,12 +517,18 @@ std::unique_ptr<GraphModule> build_module(Pt2Archive archive, const LoadLimits& 
 
 std::unique_ptr<GraphModule> read_pt2(const std::shared_ptr<Source>& source,
                                       const LoadLimits& limits) {
-  return in_file(source->name(),
-                 [&] { return build_module(read_pt2_archive(source, limits), limits); });
+  auto module = in_file(source->name(),
+                        [&] { return build_module(read_pt2_archive(source, limits), limits); });
+  trim_heap();  // the parsed JSON is larger than the graph
+  return module;
 }
 
 std::unique_ptr<GraphModule> load_pt2(const std::string& path, const LoadLimits& limits) {
   return read_pt2(open_file(path), limits);
+}
+
+std::unique_ptr<GraphModule> map_pt2(const std::string& path, const LoadLimits& limits) {
+  return read_pt2(map_file(path), limits);
 }
 
 std::unique_ptr<GraphModule> load_pt2(const void* data, size_t size, const LoadLimits& limits) {

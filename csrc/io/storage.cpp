@@ -52,11 +52,13 @@ Tensor FileStorage::view(DType dtype, const Shape& sizes, const Shape& strides, 
                         " lies outside its storage of ", elements, " elements"));
   }
   if (dtype == DType::Bool) {  // any other byte in a bool is undefined behaviour
+    if (bytes_.read_only()) bytes_ = Bytes::copy_of(bytes_.text());
     for (size_t i = 0; i < bytes_.size(); ++i)
       bytes_.mutable_data()[i] = bytes_.data()[i] != 0 ? 1 : 0;
   }
   const Tensor whole =
-      Tensor::from_blob(bytes_.mutable_data(), {elements}, {1}, dtype, bytes_.owner());
+      Tensor::from_blob(bytes_.mutable_data(), {elements}, {1}, dtype, bytes_.owner(),
+                        bytes_.read_only());
   Shape steps = strides;  // that of a dimension of size 1 may be anything: keep it harmless
   for (int64_t& step : steps) step = std::min(step, elements);
   return whole.as_strided(sizes, steps, offset);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/cpu.h"
+#include "base/parallel.h"
 #include "kernels/qconv.h"
 #include "pt2q/error.h"
 
@@ -13,6 +14,7 @@ namespace pt2q::kernels {
 namespace {
 
 constexpr int kTileQuads = 16;
+constexpr int64_t kGrain = 1 << 16;  // bytes a thread packs at least
 
 // One packed layout being filled.
 struct Packer {
@@ -20,8 +22,8 @@ struct Packer {
   const int8_t* weights;
   PackedWeights& out;
 
-  // Weight of input byte `byte` of run `run`, for output channel `oc`.
-  int8_t weight(int64_t oc, int run, int64_t byte) const {
+  // Where the weight of input byte `byte` of run `run` lies among those of an output channel.
+  int64_t place(int run, int64_t byte) const {
     int64_t kh = out.runs[static_cast<size_t>(run)].kh;
     int64_t kw = out.runs[static_cast<size_t>(run)].kw;
     int64_t c = byte;
@@ -31,7 +33,7 @@ struct Packer {
     }
     kw += c / shape.in_c;
     c %= shape.in_c;
-    return weights[((oc * shape.in_c + c) * shape.kernel_h + kh) * shape.kernel_w + kw];
+    return (c * shape.kernel_h + kh) * shape.kernel_w + kw;
   }
 
   // First byte of a piece that earlier pieces of its run have not covered.
@@ -46,15 +48,17 @@ struct Packer {
   void for_panel(int64_t group, int64_t panel, Fn fn) const {
     const int64_t per_group = shape.out_c / shape.groups;
     const int64_t channels = std::min<int64_t>(16, per_group - panel * 16);
+    const int64_t each = shape.in_c * shape.kernel_h * shape.kernel_w;
+    const int8_t* from = weights + (group * per_group + panel * 16) * each;
     int64_t quad = 0;
     for (size_t i = 0; i < out.pieces.size(); ++i) {
       const PackedWeights::Piece& p = out.pieces[i];
       const int64_t fresh = fresh_byte(i);
       for (int64_t b = fresh; b < std::min(p.byte + int64_t{4} * p.quads, out.run_bytes); ++b) {
         const int64_t at = quad + (b - p.byte) / 4;
-        for (int64_t c = 0; c < channels; ++c) {
-          fn(at, c, (b - p.byte) % 4, weight(group * per_group + panel * 16 + c, p.run, b));
-        }
+        const int64_t place_of = place(p.run, b);
+        for (int64_t c = 0; c < channels; ++c)
+          fn(at, c, (b - p.byte) % 4, from[c * each + place_of]);
       }
       quad += p.quads;
     }
@@ -325,23 +329,27 @@ void fill_panels(const Packer& packer) {
   for (size_t t = 0; t + 1 < out.tap_quads.size(); ++t) {
     std::fill(tap_of.begin() + out.tap_quads[t], tap_of.begin() + out.tap_quads[t + 1], t);
   }
-  std::vector<Panel> panels(static_cast<size_t>(count));
-  for (int64_t index = 0; index < count; ++index) {
-    std::vector<int8_t>& plain = panels[static_cast<size_t>(index)].plain;
-    plain.assign(static_cast<size_t>(quads * 64), 0);
+  const bool mixed = out.route.dot == DotKind::mixed;
+  std::vector<Panel> panels(mixed ? static_cast<size_t>(count) : 0);
+  if (!mixed) out.data = AlignedBuffer(static_cast<size_t>(count * out.panel_bytes));
+  const auto fill = [&](int64_t index) {
+    auto* plain = reinterpret_cast<int8_t*>(out.data.data()) + index * out.panel_bytes;
+    if (mixed) {
+      panels[static_cast<size_t>(index)].plain.assign(static_cast<size_t>(quads * 64), 0);
+      plain = panels[static_cast<size_t>(index)].plain.data();
+    }
     const auto put = [&](int64_t quad, int64_t c, int64_t byte, int8_t w) {
-      plain[static_cast<size_t>(quad * 64 + c * 4 + byte)] = w;
+      plain[quad * 64 + c * 4 + byte] = w;
       const int64_t tap = tap_of[static_cast<size_t>(quad)];
       out.tap_sums[static_cast<size_t>((tap * count + index) * 16 + c)] += w;
     };
     packer.for_panel(index / out.panels_per_group, index % out.panels_per_group, put);
-  }
-  if (out.route.dot == DotKind::mixed) return fill_mixed(out, panels);
-  out.data = AlignedBuffer(static_cast<size_t>(count * out.panel_bytes));
-  for (int64_t index = 0; index < count; ++index) {
-    const std::vector<int8_t>& plain = panels[static_cast<size_t>(index)].plain;
-    std::memcpy(out.data.data() + index * out.panel_bytes, plain.data(), plain.size());
-  }
+  };
+  parallel_for(count, std::max<int64_t>(1, kGrain / out.panel_bytes),
+               [&](int64_t first, int64_t last) {
+                 for (int64_t index = first; index < last; ++index) fill(index);
+               });
+  if (mixed) fill_mixed(out, panels);
 }
 
 void check_shape(const WeightShape& s) {

@@ -1,13 +1,16 @@
 #include <algorithm>
 #include <mutex>
+#include <unordered_map>
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/isa.h"
 #include "onednn/executor.h"
 #include "onednn/lower.h"
+#include "onednn/plan_builder.h"
 #include "pt2q/autocast.h"
 #include "pt2q/error.h"
 #include "pt2q/runtime.h"
@@ -74,6 +77,33 @@ void warn_once_without_bfloat16() {
         "autocast: this CPU has no native bfloat16 (AVX512-BF16 or AMX): results are rounded to "
         "bfloat16, but computed in float32, which gains no speed");
   });
+}
+
+// Weights are packed, not changed: the copy needs none of its own. What a run writes, it does.
+std::unique_ptr<GraphModule> copy_sharing_weights(const GraphModule& model) {
+  auto copy = std::make_unique<GraphModule>();
+  std::unordered_map<const Node*, Node*> mapping;
+  for (const Node* n : model.graph().nodes()) mapping[n] = copy->graph().copy_node(*n, mapping);
+  const auto written = written_attrs(model.graph());
+  for (const std::string& name : model.attr_names()) {
+    const Attr& a = model.attr(name);
+    copy->set_attr(name, a.tensor.defined() && written.count(name) > 0 ? a.tensor.clone() : a.tensor, a.kind);
+  }
+  for (const auto& [name, module] : model.modules()) copy->set_module(name, module);
+  copy->exported = model.exported;
+  copy->training = model.training;
+  copy->input_names = model.input_names;
+  copy->extras = model.extras;
+  return copy;
+}
+
+// Weights mapped from a file that the passes have read.
+void release_weights(const GraphModule& model) {
+  for (const std::string& name : model.attr_names()) {
+    const Tensor& t = model.attr(name).tensor;
+    if (t.defined() && t.is_contiguous())
+      release_pages(t.raw_data(), static_cast<size_t>(t.nbytes()));
+  }
 }
 
 }  // namespace
@@ -229,7 +259,7 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
   if (model.prepared) {
     throw ValueError("compile: the model holds observers", "call convert_pt2e first");
   }
-  auto lowered = model.deep_copy();
+  std::shared_ptr<GraphModule> lowered = copy_sharing_weights(model);
   PassOptions pass_options = PassOptions::from_environment();
   if (!options.dump_dir.empty()) pass_options.dump_dir = options.dump_dir;
   pass_options.disabled.insert(options.disabled_passes.begin(), options.disabled_passes.end());
@@ -239,6 +269,7 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
   if (bfloat16 && !native_bfloat16()) warn_once_without_bfloat16();
   for (const PassRecord& r : run_passes(*lowered, lowering_passes(bfloat16), pass_options))
     passes.push_back({r.name, r.seconds, r.changed});
+  release_weights(model);
   auto compiled = std::make_unique<CompiledModel>(std::move(lowered), std::move(passes));
   if (options.strict) {
     for (const StepReport& r : compiled->refused()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/memory.h"
 #include "base/strings.h"
 
 namespace pt2q {
@@ -193,8 +194,13 @@ dnnl::memory packed_weights(PlanBuilder& builder, const Tensor& key, const std::
   for (const dnnl::memory& m : forms) {
     if (m.get_desc() == wanted) return m;
   }
-  forms.push_back(onednn::pack(onednn::desc_of(logical.sizes(), logical.strides(), logical.dtype()),
-                               logical.raw_data(), wanted));
+  const auto plain = onednn::desc_of(logical.sizes(), logical.strides(), logical.dtype());
+  if (plain == wanted && !onednn::on_gpu()) {  // in place; `key` keeps it
+    forms.emplace_back(wanted, onednn::current_engine(), const_cast<void*>(logical.raw_data()));
+    return forms.back();
+  }
+  forms.push_back(onednn::pack(plain, logical.raw_data(), wanted));
+  if (key.is_contiguous()) release_pages(key.raw_data(), static_cast<size_t>(key.nbytes()));
   return forms.back();
 }
 

@@ -39,12 +39,27 @@ Value concrete(const Value& v) {
 
 }  // namespace
 
+std::unordered_set<std::string> written_attrs(const Graph& graph) {
+  std::unordered_set<std::string> names;
+  for (const Node* n = graph.first(); n != nullptr; n = n->next()) {
+    if (n->op_or_null() == nullptr) continue;
+    const int training = n->op().schema.index_of("training");
+    const int mean = n->op().schema.index_of("running_mean");
+    if (training < 0 || mean < 0 || !n->arg(static_cast<size_t>(training)).to_bool()) continue;
+    for (const size_t i : {static_cast<size_t>(mean), static_cast<size_t>(mean) + 1}) {
+      const Node* statistic = n->arg_node(i);
+      if (statistic != nullptr) names.insert(statistic->target());
+    }
+  }
+  return names;
+}
+
 PlanBuilder::PlanBuilder(GraphModule& model, const std::vector<Value>& inputs, ModelCache& cache)
     : model_(model), inputs_(inputs), cache_(cache), plan_(std::make_shared<Plan>()) {}
 
 std::shared_ptr<const Plan> PlanBuilder::build() {
   plan_->threads = num_threads();
-  find_written_attrs();
+  written_attrs_ = written_attrs(model_.graph());
   size_t next_input = 0;
   for (const Node* n : model_.graph().nodes()) {
     try {
@@ -57,20 +72,6 @@ std::shared_ptr<const Plan> PlanBuilder::build() {
   }
   finish();
   return plan_;
-}
-
-// Batch norm in training form updates its running statistics.
-void PlanBuilder::find_written_attrs() {
-  for (const Node* n = model_.graph().first(); n != nullptr; n = n->next()) {
-    if (n->op_or_null() == nullptr) continue;
-    const int training = n->op().schema.index_of("training");
-    const int mean = n->op().schema.index_of("running_mean");
-    if (training < 0 || mean < 0 || !n->arg(static_cast<size_t>(training)).to_bool()) continue;
-    for (const size_t i : {static_cast<size_t>(mean), static_cast<size_t>(mean) + 1}) {
-      const Node* statistic = n->arg_node(i);
-      if (statistic != nullptr) written_attrs_.insert(statistic->target());
-    }
-  }
 }
 
 void PlanBuilder::visit(const Node& node, const std::vector<Value>& inputs, size_t* next_input) {

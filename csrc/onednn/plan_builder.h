@@ -58,7 +58,6 @@ class PlanBuilder {
 
  private:
   void visit(const Node& node, const std::vector<Value>& inputs, size_t* next_input);
-  void find_written_attrs();
   void visit_call(const Node& node);
   void visit_module(const Node& node);
   void visit_output(const Node& node);
@@ -94,6 +93,9 @@ class PlanBuilder {
 
 // A tensor, or a list that holds one, as an inferred result.
 bool holds_tensor(const Value& v);
+
+// Attributes that running the graph changes: statistics of batch norms in training form.
+std::unordered_set<std::string> written_attrs(const Graph& graph);
 
 // Adds a fast step for `node` and binds its result; false: not applicable (the reason, when worth
 // reporting, goes to `why`).

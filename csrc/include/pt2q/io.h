@@ -52,6 +52,10 @@ struct LoadLimits {
 // returns a single value, else the flat list of the leaves.
 std::unique_ptr<GraphModule> load_pt2(const std::string& path, const LoadLimits& limits = {});
 std::unique_ptr<GraphModule> load_pt2(const void* data, size_t size, const LoadLimits& limits = {});
+// As load_pt2, with weights that stay in the file: they are read-only, shared by all processes that
+// map it, and leave memory once compile() has packed them. The file must not be cut or written to
+// while the model is in use (that ends the process); replacing it, as save_pt2 does, is safe.
+std::unique_ptr<GraphModule> map_pt2(const std::string& path, const LoadLimits& limits = {});
 
 struct RangeConstraint {
   int64_t min = 0;

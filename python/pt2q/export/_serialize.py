@@ -110,12 +110,21 @@ def _limit(upper: Any) -> int:
     return int(upper) if upper is not None and upper < 2**62 else -1
 
 
-def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_version: Any = None) -> ExportedProgram:
+def load(
+    f: Any,
+    *,
+    extra_files: dict[str, Any] | None = None,
+    expected_opset_version: Any = None,
+    mmap: bool = False,
+) -> ExportedProgram:
     """Reads a ``.pt2`` archive of ``torch.export.save`` or ``pt2q.export.save``; executes nothing in it.
 
     Args:
         f: path or binary file.
         extra_files: a dict whose keys name extra files; the values are filled in.
+        mmap: leave the weights in the file: they are read-only, shared by all processes that map it, and
+            leave memory once ``compile`` has packed them. The file must not be cut or written to while the
+            model is in use (that ends the process); replacing it, as ``save`` does, is safe.
 
     Raises:
         FileError: the file is missing or damaged.
@@ -123,7 +132,7 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_ve
     """
     del expected_opset_version
     with path_to_read(f) as path:
-        model, in_text, out_text, limits, files = _core._load_program(path)
+        model, in_text, out_text, limits, files = _core._load_program(path, mmap)
     if extra_files is not None:
         extra_files.update({name: files[name] for name in extra_files if name in files})
     ranges = {k: ValueRange(low, 2**63 - 1 if high < 0 else high) for k, (low, high) in limits.items()}
