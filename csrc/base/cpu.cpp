@@ -93,6 +93,18 @@ std::string isa_name() {
   return "BASELINE";
 }
 
+std::string cpu_name() {
+  unsigned r[4] = {0, 0, 0, 0};
+  std::string name;
+  for (unsigned leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+    if (__get_cpuid(leaf, &r[0], &r[1], &r[2], &r[3]) == 0) break;
+    name.append(reinterpret_cast<const char*>(r), sizeof(r));
+  }
+  name = name.c_str();  // without the zeros at its end
+  if (__get_cpuid(1, &r[0], &r[1], &r[2], &r[3]) != 0) name += " " + std::to_string(r[0]);
+  return name;
+}
+
 int available_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);

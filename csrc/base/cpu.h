@@ -22,6 +22,9 @@ const CpuFeatures& cpu_features();
 // "AMX", "AVX512_VNNI", "AVX512", "AVX2" or "BASELINE": the best integer instruction set there is.
 std::string isa_name();
 
+// The processor's name and version as CPUID gives them: times measured on one hold for its equals.
+std::string cpu_name();
+
 // Physical-ish core budget of this process: affinity mask and cgroup v1/v2 CPU quota, at least 1.
 int available_cpus();
 

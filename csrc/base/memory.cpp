@@ -35,8 +35,7 @@ Mappings& mappings() {
 std::shared_ptr<FileMapping> FileMapping::open(int fd, size_t size, const std::string& path) {
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {
-    throw FileError(cat("cannot map '", path, "': ", std::strerror(errno)),
-                    "load it without mmap");
+    throw FileError(cat("cannot map '", path, "': ", std::strerror(errno)), "load it without mmap");
   }
   struct stat info {};
   if (::fstat(fd, &info) != 0 || static_cast<size_t>(info.st_size) < size) {

@@ -298,9 +298,8 @@ const ZipEntry& ZipReader::entry_of(const std::string& name) const {
 
 void ZipReader::check_crc(uint32_t crc, const ZipEntry& entry) const {
   if (crc == entry.crc) return;
-  throw FileError(
-      cat("'", source_->name(), "': member '", entry.name, "': the checksum is wrong"),
-      "the file is damaged: copy or save it again");
+  throw FileError(cat("'", source_->name(), "': member '", entry.name, "': the checksum is wrong"),
+                  "the file is damaged: copy or save it again");
 }
 
 Bytes ZipReader::read(const std::string& name) const { return read(entry_of(name)); }

@@ -13,8 +13,10 @@ namespace {
 using Handle = std::shared_ptr<CompiledModel>;
 
 Handle compile_model(const GraphModule& model, bool strict, const std::set<std::string>& disabled,
-                     const std::string& dump_dir) {
+                     const std::string& dump_dir, bool measure, double tuning_seconds) {
   CompileOptions options;
+  options.tuning = measure ? Tuning::Measure : Tuning::Model;
+  options.tuning_seconds = tuning_seconds;
   options.strict = strict;
   options.disabled_passes = disabled;
   options.dump_dir = dump_dir;
@@ -49,6 +51,7 @@ py::dict to_dict(const StepReport& s) {
   d["dtype"] = s.dtype;
   d["layout"] = s.layout;
   d["note"] = s.note;
+  d["tuning"] = s.tuning;
   d["saturation"] = saturation_name(s.saturation);
   d["max_pair_sum"] = s.max_pair_sum < 0 ? py::object(py::none()) : py::int_(s.max_pair_sum);
   d["verdict"] = s.verdict;
@@ -157,7 +160,8 @@ void bind_runtime(py::module_& m) {
           "refused", [](const Handle& self) { return to_list(self->refused()); },
           "Layers with quantized operands that run in float; 'note' says why.");
   m.def("_compile", &compile_model, py::arg("model"), py::arg("strict") = false,
-        py::arg("disabled_passes") = std::set<std::string>(), py::arg("dump_dir") = "");
+        py::arg("disabled_passes") = std::set<std::string>(), py::arg("dump_dir") = "",
+        py::arg("measure") = false, py::arg("tuning_seconds") = 2.0);
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Sets the number of threads kernels use, for the whole process.");
   m.def("get_num_threads", &num_threads, "Threads that one call may use.");

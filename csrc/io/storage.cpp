@@ -56,9 +56,8 @@ Tensor FileStorage::view(DType dtype, const Shape& sizes, const Shape& strides, 
     for (size_t i = 0; i < bytes_.size(); ++i)
       bytes_.mutable_data()[i] = bytes_.data()[i] != 0 ? 1 : 0;
   }
-  const Tensor whole =
-      Tensor::from_blob(bytes_.mutable_data(), {elements}, {1}, dtype, bytes_.owner(),
-                        bytes_.read_only());
+  const Tensor whole = Tensor::from_blob(bytes_.mutable_data(), {elements}, {1}, dtype,
+                                         bytes_.owner(), bytes_.read_only());
   Shape steps = strides;  // that of a dimension of size 1 may be anything: keep it harmless
   for (int64_t& step : steps) step = std::min(step, elements);
   return whole.as_strided(sizes, steps, offset);

@@ -65,8 +65,21 @@ bool reads_rows(const ConvShape& s, const PackedWeights& w) {
   return !w.route.tiles() && s.groups == 1 && s.dilation_w == 1 && s.kernel_w * s.in_c <= 32;
 }
 
+bool allows(FrameMode mode, const QConvSpec& spec, const PackedWeights& w) {
+  const ConvShape& s = spec.shape;
+  if (w.im2col || mode == FrameMode::im2col) return w.im2col && mode == FrameMode::im2col;
+  if (mode == FrameMode::direct) return is_pointwise(s) && !spec.src_is_s8 && w.shape.in_c >= 4;
+  if (mode == FrameMode::window) return window_fits(spec, w);
+  if (mode == FrameMode::flat) return reads_rows(s, w) || (s.stride_h == 1 && s.stride_w == 1);
+  return true;
+}
+
 FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
   const ConvShape& s = spec.shape;
+  if (spec.choice.mode >= 0) {
+    const auto chosen = static_cast<FrameMode>(spec.choice.mode);
+    if (allows(chosen, spec, w)) return chosen;
+  }
   if (w.im2col) return FrameMode::im2col;
   if (is_pointwise(s) && !spec.src_is_s8 && w.shape.in_c >= 4) return FrameMode::direct;
   if (window_fits(spec, w)) return FrameMode::window;
@@ -126,6 +139,9 @@ void ConvPlan::plan_tasks() {
   const int64_t weight_bytes = panels * weights->panel_bytes;
   int64_t pixel_ways = std::min<int64_t>(threads, std::max<int64_t>(1, pixels / kMinTaskPixels));
   if (weight_bytes > 2 * in_bytes && panels >= 4 * threads) pixel_ways = 1;
+  if (spec.choice.pixel_ways > 0) {
+    pixel_ways = std::min({spec.choice.pixel_ways, int64_t{threads}, std::max<int64_t>(1, pixels)});
+  }
   panel_tasks = std::min(ceil_div(threads, pixel_ways), std::max<int64_t>(1, panels / 2));
 
   const FrameLayout one = make_frame_layout(s, *weights, mode, 1);
@@ -134,7 +150,9 @@ void ConvPlan::plan_tasks() {
   if (direct) per_row = spec.src_stride;
   if (mode == FrameMode::window) per_row = s.stride_h * s.in_w * spec.src_stride;
   const bool small = mode == FrameMode::im2col && !weights->route.tiles();
-  const int64_t fitting = std::max<int64_t>(1, (small ? kWindowTarget : kFrameTarget) / per_row);
+  int64_t target = small ? kWindowTarget : kFrameTarget;
+  if (spec.choice.frame_bytes > 0) target = spec.choice.frame_bytes;
+  const int64_t fitting = std::max<int64_t>(1, target / per_row);
   const int64_t even_rows = ceil_div(images * rows, pixel_ways);  // per thread
   if (fitting >= 2 * rows && images > 1) {
     image_block = std::max<int64_t>(1, std::min(fitting / rows, images / pixel_ways));
@@ -223,6 +241,36 @@ void ConvPlan::run(const Run& r) const {
     }
     if (tile != nullptr) tile->release();
   });
+}
+
+std::vector<QConvChoice> qconv_choices(const QConvSpec& spec, const PackedWeights& weights,
+                                       const QConvChoice& from, QConvAspect aspect) {
+  std::vector<QConvChoice> out;
+  const auto add = [&](const QConvChoice& choice) {
+    if (!(choice == from)) out.push_back(choice);
+  };
+  QConvChoice choice = from;
+  if (aspect == QConvAspect::mode) {
+    const FrameMode usual = choose_mode(spec, weights);
+    for (const FrameMode mode : {FrameMode::flat, FrameMode::expanded, FrameMode::window}) {
+      if (mode == usual || usual == FrameMode::direct || !allows(mode, spec, weights)) continue;
+      choice.mode = static_cast<int>(mode);
+      add(choice);
+    }
+  } else if (aspect == QConvAspect::frame_bytes) {
+    for (const int64_t kib : {10, 20, 40, 64, 128, 512}) {
+      if (weights.im2col != (kib < 64)) continue;
+      choice.frame_bytes = kib << 10;
+      add(choice);
+    }
+  } else {
+    const int threads = spec.threads != 0 ? spec.threads : num_threads();
+    for (const int ways : {1, threads}) {
+      choice.pixel_ways = ways;
+      if (threads > 1) add(choice);
+    }
+  }
+  return out;
 }
 
 struct QConv::Plan : ConvPlan {};

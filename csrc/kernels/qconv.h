@@ -134,6 +134,18 @@ std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, cons
 std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, const int8_t* weights,
                                                   int32_t src_max = 255);
 
+// How a convolution is cut up; results do not depend on it. Defaults are the cost model's choice,
+// and what a shape does not allow is not done.
+struct QConvChoice {
+  int mode = -1;            // a FrameMode
+  int64_t frame_bytes = 0;  // input bytes of one task
+  int64_t pixel_ways = 0;   // threads that divide pixels; the others divide channels
+
+  bool operator==(const QConvChoice& other) const {
+    return mode == other.mode && frame_bytes == other.frame_bytes && pixel_ways == other.pixel_ways;
+  }
+};
+
 struct QConvSpec {
   ConvShape shape;
   bool src_is_s8 = false;       // s8 input is shifted by 128 while it is copied (costs the copy)
@@ -143,6 +155,7 @@ struct QConvSpec {
   int64_t residual_stride = 0;  // elements between pixels; 0 = out_c
   EpilogueSpec epilogue;
   int threads = 0;  // the most threads a run uses; 0 = num_threads() at planning
+  QConvChoice choice;
 };
 
 class QConv {
@@ -167,6 +180,12 @@ class QConv {
   struct Plan;
   std::unique_ptr<Plan> plan_;
 };
+
+// Choices that differ from `from` (as far as the shape allows) in one respect: how input reaches
+// the kernel, how much of it a task takes, or what threads divide.
+enum class QConvAspect { mode, frame_bytes, pixel_ways };
+std::vector<QConvChoice> qconv_choices(const QConvSpec& spec, const PackedWeights& weights,
+                                       const QConvChoice& from, QConvAspect aspect);
 
 // The plain loops that define the result. dst in the epilogue's output type.
 void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* src, void* dst,

@@ -11,6 +11,7 @@
 #include "onednn/executor.h"
 #include "onednn/lower.h"
 #include "onednn/plan_builder.h"
+#include "onednn/tuning.h"
 #include "pt2q/autocast.h"
 #include "pt2q/error.h"
 #include "pt2q/runtime.h"
@@ -38,6 +39,7 @@ StepReport report_of(const StepInfo& info) {
   r.dtype = info.dtype;
   r.layout = info.layout;
   r.note = info.note;
+  r.tuning = info.tuning;
   r.flops = info.flops;
   if (info.saturation) {
     r.saturation = verdict_kind(info.saturation->kind);
@@ -87,7 +89,8 @@ std::unique_ptr<GraphModule> copy_sharing_weights(const GraphModule& model) {
   const auto written = written_attrs(model.graph());
   for (const std::string& name : model.attr_names()) {
     const Attr& a = model.attr(name);
-    copy->set_attr(name, a.tensor.defined() && written.count(name) > 0 ? a.tensor.clone() : a.tensor, a.kind);
+    copy->set_attr(
+        name, a.tensor.defined() && written.count(name) > 0 ? a.tensor.clone() : a.tensor, a.kind);
   }
   for (const auto& [name, module] : model.modules()) copy->set_module(name, module);
   copy->exported = model.exported;
@@ -198,7 +201,8 @@ std::string CompiledModel::explain_steps(const std::vector<StepReport>& steps) c
   std::vector<std::vector<std::string>> rows{
       {"node", "operator", "kernel", "dtype", "layout", "saturation", "note"}};
   for (const StepReport& s : steps)
-    rows.push_back({s.node, s.op, s.kernel, s.dtype, s.layout, s.verdict, s.note});
+    rows.push_back({s.node, s.op, s.kernel, s.dtype, s.layout, s.verdict,
+                    s.tuning.empty() ? s.note : cat(s.note, ", ", s.tuning)});
   const kernels::Isa used = kernels::best_isa();
   const std::string cap =
       used == kernels::native_isa() ? "" : cat(" (limited to ", kernels::isa_label(used), ")");
@@ -270,6 +274,13 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
   for (const PassRecord& r : run_passes(*lowered, lowering_passes(bfloat16), pass_options))
     passes.push_back({r.name, r.seconds, r.changed});
   release_weights(model);
+  if (options.tuning == Tuning::Measure) {
+    if (!(options.tuning_seconds >= 0)) {
+      throw ValueError(
+          cat("compile: tuning_seconds must not be negative, got ", options.tuning_seconds));
+    }
+    lowered->extras[kTuningSeconds] = options.tuning_seconds;
+  }
   auto compiled = std::make_unique<CompiledModel>(std::move(lowered), std::move(passes));
   if (options.strict) {
     for (const StepReport& r : compiled->refused()) {
@@ -281,6 +292,7 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
           .at_node(r.node);
     }
   }
+  if (options.tuning == Tuning::Measure) compiled->build_plan();
   return compiled;
 }
 

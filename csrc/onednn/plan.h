@@ -54,6 +54,7 @@ struct StepInfo {
   double flops = 0.0;  // 2 * multiply-adds, 0 when not meaningful
   bool reference = false;
   std::optional<kernels::Saturation> saturation = std::nullopt;  // int8 layers
+  std::string tuning{};  // int8 layers: "modelled", "measured" or "measured earlier"
 };
 
 // Rows of `width` elements, `stride` elements apart; a stride of 0: dense.

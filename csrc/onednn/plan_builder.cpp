@@ -55,7 +55,11 @@ std::unordered_set<std::string> written_attrs(const Graph& graph) {
 }
 
 PlanBuilder::PlanBuilder(GraphModule& model, const std::vector<Value>& inputs, ModelCache& cache)
-    : model_(model), inputs_(inputs), cache_(cache), plan_(std::make_shared<Plan>()) {}
+    : model_(model), inputs_(inputs), cache_(cache), plan_(std::make_shared<Plan>()) {
+  const auto seconds = model.extras.find(kTuningSeconds);
+  if (seconds != model.extras.end())
+    tuner_.emplace(std::any_cast<double>(seconds->second), DiskCache::open());
+}
 
 std::shared_ptr<const Plan> PlanBuilder::build() {
   plan_->threads = num_threads();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -10,6 +11,7 @@
 
 #include "onednn/model_cache.h"
 #include "onednn/plan.h"
+#include "onednn/tuning.h"
 #include "pt2q/graph_module.h"
 
 namespace pt2q {
@@ -53,6 +55,8 @@ class PlanBuilder {
   StepInfo describe(const Node& node, const std::string& kernel, int output) const;
 
   ModelCache& cache() { return cache_; }
+  // Null: variants are chosen by the cost model.
+  Tuner* tuner() { return tuner_ ? &*tuner_ : nullptr; }
   Plan& plan() { return *plan_; }
   const GraphModule& model() const { return model_; }
 
@@ -82,6 +86,7 @@ class PlanBuilder {
   const std::vector<Value>& inputs_;
   ModelCache& cache_;
   std::shared_ptr<Plan> plan_;
+  std::optional<Tuner> tuner_;
   std::unordered_map<const Node*, Bound> bound_;
   std::unordered_map<const Node*, Value> metas_;  // inferred results, None when unknown
   std::vector<Value> plain_args_;                 // of the node visited now

@@ -34,6 +34,17 @@ std::shared_ptr<const Packed> packed_once(PlanBuilder& builder, const Tensor& ke
   return std::any_cast<std::shared_ptr<const Packed>>(slot);
 }
 
+const char* tuning_text(ChoiceSource source) {
+  switch (source) {
+    case ChoiceSource::Measured:
+      return "measured";
+    case ChoiceSource::Remembered:
+      return "measured earlier";
+    default:
+      return "modelled";
+  }
+}
+
 class QConvStep : public Step {
  public:
   explicit QConvStep(kernels::QConv conv) : conv_(std::move(conv)) {
@@ -85,9 +96,14 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
   const auto packed = packed_once<PackedWeights>(
       builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w, ":", x_max),
       [&] { return pack_weights(shape, w, x_max); });
-  QConv conv(spec, packed);
+  QConvSpec chosen = spec;
+  auto source = ChoiceSource::Model;
+  if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed);
+  QConv conv(chosen, packed);
   builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
-  return std::make_unique<QConvStep>(std::move(conv));
+  auto step = std::make_unique<QConvStep>(std::move(conv));
+  step->info.tuning = tuning_text(source);
+  return step;
 }
 
 std::string type_text(DType in, DType out) { return cat(dtype_name(in), " -> ", dtype_name(out)); }
@@ -112,6 +128,7 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
   StepInfo info = builder.describe(node, step->info.kernel, out);
   info.saturation = step->info.saturation;
+  info.tuning = step->info.tuning;
   step->info = std::move(info);
   step->info.dtype = type_text(builder.value(x).dtype, meta.dtype);
   step->info.note = "exact";

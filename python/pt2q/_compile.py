@@ -242,6 +242,8 @@ def compile(
     strict: bool = False,
     disabled_passes: Iterable[str] = (),
     dump_dir: str = "",
+    tune: str | None = None,
+    tuning_seconds: float = 2.0,
 ) -> Any:
     """Lowers a model to fused kernels: int8 where its quantize/dequantize operators allow, float32
     elsewhere. Takes the place of ``torch.compile``, whose keyword arguments are accepted.
@@ -249,20 +251,27 @@ def compile(
     Args:
         model: a graph module (captured, or converted by ``convert_pt2e``), an ``ExportedProgram`` (also
             one that ``export.load`` read), an ``nn.Module``, or a function of tensors. Without it, returns a decorator.
-        fullgraph, dynamic, mode, options: of ``torch.compile``; accepted, without effect: capture is
-            always whole, and nothing needs tuning.
+        fullgraph, dynamic, options: of ``torch.compile``; accepted, without effect: capture is always
+            whole.
+        mode: of ``torch.compile``; ``"max-autotune"`` means ``tune="measure"``, others have no effect.
         backend: ``"inductor"`` and other known names mean this compiler; a callable is called with
             (graph module, example inputs) as in PyTorch when the model is a graph.
         disable: return the model itself.
         strict: raise when a layer with quantized operands would run in float.
         disabled_passes: passes to leave out, by name (see ``CompiledModel.passes``).
         dump_dir: directory for the graph after each pass.
+        tune: ``"model"``: a cost model chooses how each int8 layer is cut up. ``"measure"``: short
+            measurements do, for the captured shapes now and for others when they come; what was measured
+            is kept on disk (``PT2Q_CACHE_DIR``, else ``$XDG_CACHE_HOME/pt2q`` or ``~/.cache/pt2q``;
+            ``PT2Q_CACHE=0``: nowhere). Results do not depend on it. ``explain()`` says which it was.
+        tuning_seconds: the time measuring may take per set of input shapes; layers that come later are
+            modelled.
 
     Returns:
         A :class:`CompiledModel`.
 
     Raises:
-        ValueError: the model is prepared but not converted.
+        ValueError: the model is prepared but not converted; ``tune`` is neither; negative seconds.
         RuntimeError: ``strict``, and a quantized layer has no int8 kernel.
     """
     if model is None:
@@ -277,7 +286,11 @@ def compile(
             strict=strict,
             disabled_passes=disabled_passes,
             dump_dir=dump_dir,
+            tune=tune,
+            tuning_seconds=tuning_seconds,
         )
+    if tune not in (None, "model", "measure"):
+        raise _core.ValueError(f"unknown tune {tune!r}: expected 'model' or 'measure'")
     if disable:
         return model
     if isinstance(model, ExportedProgram):
@@ -289,5 +302,11 @@ def compile(
         raise _core.TypeError(f"compile expects a model or a function, got {type(model).__name__}")
     return CompiledModel(
         model,
-        {"strict": strict, "disabled_passes": set(disabled_passes), "dump_dir": str(dump_dir)},
+        {
+            "strict": strict,
+            "disabled_passes": set(disabled_passes),
+            "dump_dir": str(dump_dir),
+            "measure": tune == "measure" or (tune is None and (mode or "").startswith("max-autotune")),
+            "tuning_seconds": float(tuning_seconds),
+        },
     )

@@ -14,6 +14,7 @@
 
 #include "base/cpu.h"
 #include "base/parallel.h"
+#include "kernels/qconv_frame.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -390,6 +391,56 @@ TEST(QConv, BadInputIsNamed) {
   zero.src_zero_point = 300;
   EXPECT_THROW(QConv(zero, packed), ValueError);
   EXPECT_THROW(isa_from_label("sse9"), ValueError);
+}
+
+// Every choice that a shape has, alone and on top of another, and some that it does not allow.
+std::vector<QConvChoice> all_choices(const QConvSpec& spec, const PackedWeights& packed) {
+  std::vector<QConvChoice> out{{}, {static_cast<int>(FrameMode::direct), 1, 1}, {4, 1 << 30, 99}};
+  for (const QConvAspect first :
+       {QConvAspect::mode, QConvAspect::frame_bytes, QConvAspect::pixel_ways}) {
+    for (const QConvChoice& c : qconv_choices(spec, packed, {}, first)) {
+      out.push_back(c);
+      if (first != QConvAspect::mode) continue;
+      for (const QConvChoice& more : qconv_choices(spec, packed, c, QConvAspect::pixel_ways))
+        out.push_back(more);
+      out.push_back(qconv_choices(spec, packed, c, QConvAspect::frame_bytes).front());
+    }
+  }
+  return out;
+}
+
+TEST(QConvChoices, DoNotChangeABit) {
+  const std::vector<ConvShape> shapes{
+      conv(2, 9, 11, 16, 24, 3, 1, 1),      conv(1, 7, 7, 64, 40, 3, 1, 1),
+      conv(1, 13, 9, 3, 20, 7, 2, 3),       conv(3, 6, 5, 20, 33, 1, 1, 0),
+      conv(1, 12, 12, 32, 16, 3, 2, 1),     conv(1, 10, 10, 8, 16, 3, 1, 2, 2),
+      conv(1, 8, 8, 24, 48, 3, 1, 1, 1, 2), conv(1, 1, 50, 48, 64, 1, 1, 0),
+  };
+  std::mt19937 rng(8);
+  size_t tried = 0;
+  for (const ConvShape& shape : shapes) {
+    Case c;
+    c.spec.shape = shape;
+    c.spec.src_zero_point = 7;
+    c.spec.epilogue.ops = {{PostOpKind::add}};
+    set_scales(c, rng, true);
+    const Data d = make_data(c, rng);
+    for (const Route& route : all_routes()) {
+      const auto want = run_route(c, d, route, 3);
+      const auto packed = pack_weights(weight_shape(shape), d.weights.data(), route, c.src_limit);
+      QConvSpec spec = c.spec;
+      spec.threads = 3;
+      for (const QConvChoice& choice : all_choices(spec, *packed)) {
+        Case other = c;
+        other.spec.choice = choice;
+        EXPECT_EQ(run_route(other, d, route, 3), want)
+            << route.name() << ", " << QConv(c.spec, packed).describe() << ": mode " << choice.mode
+            << ", " << choice.frame_bytes << " bytes, " << choice.pixel_ways << " ways";
+        ++tried;
+      }
+    }
+  }
+  EXPECT_GT(tried, 200U);
 }
 
 }  // namespace

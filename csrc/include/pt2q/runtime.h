@@ -29,6 +29,12 @@ std::string isa_name();
 // Whether float kernels compute in bfloat16 with instructions for it (AVX512-BF16 or AMX).
 bool native_bfloat16();
 
+// How the variant of an int8 kernel is chosen that runs a layer; results do not depend on it.
+enum class Tuning {
+  Model,    // by a cost model
+  Measure,  // by short measurements when a plan is built, kept in a cache on disk (README)
+};
+
 struct CompileOptions {
   // Throw RuntimeError when a convolution or linear with quantized operands would run in float.
   bool strict = false;
@@ -39,6 +45,9 @@ struct CompileOptions {
   // bfloat16 the results are rounded alike, at float32's speed, and a warning says so once. Also on
   // while autocast is (autocast.h).
   bool bfloat16 = false;
+  Tuning tuning = Tuning::Model;
+  // Measure: seconds a plan may spend on it; layers that come later are modelled. Not negative.
+  double tuning_seconds = 2.0;
   // Where the graph is written after each pass; "": nowhere.
   std::string dump_dir;
 };
@@ -59,6 +68,7 @@ struct StepReport {
   std::string dtype;   // "uint8 -> uint8"
   std::string layout;  // "nhwc", "contiguous", ...
   std::string note;    // "exact", or why no int8 route was taken
+  std::string tuning;  // int8 layers: "modelled", "measured" or "measured earlier" (from the cache)
   Saturation saturation = Saturation::NotInt8;
   int64_t max_pair_sum = -1;  // largest possible magnitude of such a pair; -1: not needed
   std::string verdict;        // the two above in words; "" for NotInt8
@@ -93,6 +103,9 @@ class CompiledModel {
   GraphModule& module() { return *module_; }
   const std::shared_ptr<GraphModule>& shared_module() const { return module_; }
   const std::vector<PassReport>& passes() const { return passes_; }
+
+  // Builds the plan for the shapes of the capture, which else the first call does.
+  void build_plan() { usual_steps(); }
 
   // Every step that runs for these inputs, in order.
   std::vector<StepReport> steps(const std::vector<Value>& inputs);

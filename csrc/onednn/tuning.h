@@ -1,0 +1,42 @@
+// Choosing how int8 layers are cut up by measuring, while a plan is built.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/disk_cache.h"
+#include "kernels/qconv.h"
+
+namespace pt2q {
+
+// In GraphModule::extras, a double: measure, for so long per plan.
+constexpr const char* kTuningSeconds = "tuning_seconds";
+
+// Where a choice came from.
+enum class ChoiceSource { Model, Measured, Remembered };
+
+class Tuner {
+ public:
+  // Measures for `seconds` in all; layers that come later keep the cost model's choice.
+  Tuner(double seconds, DiskCache cache);
+
+  // Sets spec->choice. Measured choices are kept in the cache, by processor, threads and all that
+  // the time depends on.
+  ChoiceSource choose(kernels::QConvSpec* spec,
+                      const std::shared_ptr<const kernels::PackedWeights>& weights);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point end_;
+  DiskCache cache_;
+};
+
+// What a choice is remembered by.
+std::string tuning_key(const kernels::QConvSpec& spec, const kernels::PackedWeights& weights);
+
+// The text that is remembered; parsing refuses (false) what no choice can be.
+std::string choice_text(const kernels::QConvChoice& choice);
+bool parse_choice(const std::string& text, kernels::QConvChoice* choice);
+
+}  // namespace pt2q

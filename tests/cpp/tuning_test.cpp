@@ -1,0 +1,116 @@
+#include "onednn/tuning.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "graph_builder.h"
+#include "io_test_util.h"
+#include "pt2q/error.h"
+
+namespace pt2q::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
+
+// A cache directory of its own; the environment is as before afterwards.
+class TuningTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    fs::create_directory(directory);
+    ::setenv("PT2Q_CACHE_DIR", directory.c_str(), 1);
+    auto m = make_resnet(1, {1, 1}, false, false, 32, 16);
+    model = quantize_graph(*m, random_tensor({1, 3, 32, 32}, 11));
+  }
+  void TearDown() override {
+    ::unsetenv("PT2Q_CACHE_DIR");
+    ::unsetenv("PT2Q_CACHE");
+  }
+
+  std::unique_ptr<CompiledModel> measured(double seconds = 20) const {
+    CompileOptions options;
+    options.tuning = Tuning::Measure;
+    options.tuning_seconds = seconds;
+    return compile(*model, options);
+  }
+  // How many layers say so.
+  size_t count(CompiledModel& compiled, const std::string& tuning) const {
+    size_t n = 0;
+    for (const StepReport& s : compiled.steps({random_tensor({1, 3, 32, 32}, 1)}))
+      n += s.tuning == tuning ? 1 : 0;
+    return n;
+  }
+  std::vector<std::string> entries() const {
+    std::vector<std::string> out;
+    for (const auto& e : fs::recursive_directory_iterator(directory)) {
+      if (e.is_regular_file()) out.push_back(e.path());
+    }
+    return out;
+  }
+
+  const pt2q_test::TempDir temporary;
+  const std::string directory = temporary / "cache";
+  std::unique_ptr<GraphModule> model;
+};
+
+TEST_F(TuningTest, MeasuredModelsHaveTheSameBits) {
+  const Tensor x = random_tensor({1, 3, 32, 32}, 12);
+  auto modelled = compile(*model);
+  auto tuned = measured();
+  EXPECT_TRUE(same_bits(first((*tuned)({x})), first((*modelled)({x}))));
+  EXPECT_EQ(count(*modelled, "modelled"), 7U);
+  EXPECT_EQ(count(*tuned, "measured"), 7U);
+  EXPECT_NE(tuned->explain().find("exact, measured"), std::string::npos);
+  EXPECT_NE(modelled->explain().find("exact, modelled"), std::string::npos);
+}
+
+TEST_F(TuningTest, ChoicesAreRemembered) {
+  auto tuned = measured();
+  const size_t stored = entries().size();
+  EXPECT_GT(stored, 0U);
+  EXPECT_LE(stored, 7U);
+  auto again = measured(0);  // no time to measure
+  EXPECT_EQ(count(*again, "measured earlier"), 7U);
+  const Tensor x = random_tensor({1, 3, 32, 32}, 12);
+  EXPECT_TRUE(same_bits(first((*again)({x})), first((*tuned)({x}))));
+}
+
+TEST_F(TuningTest, DamagedEntriesAreMeasuredAgain) {
+  measured();
+  const auto stored = entries();
+  for (const std::string& path : stored) std::ofstream(path, std::ios::binary) << "nonsense";
+  auto again = measured();
+  EXPECT_EQ(count(*again, "measured"), 7U);
+  EXPECT_EQ(entries(), stored);
+  EXPECT_EQ(count(*measured(0), "measured earlier"), 7U);
+}
+
+TEST_F(TuningTest, WithoutTimeOrCacheTheModelChooses) {
+  EXPECT_EQ(count(*measured(0), "modelled"), 7U);
+  EXPECT_TRUE(entries().empty());
+  ::setenv("PT2Q_CACHE", "0", 1);
+  EXPECT_EQ(count(*measured(), "measured"), 7U);
+  EXPECT_TRUE(entries().empty());
+  EXPECT_EQ(count(*measured(0), "modelled"), 7U);
+}
+
+TEST_F(TuningTest, NegativeSecondsAreRefused) { EXPECT_THROW(measured(-1), ValueError); }
+
+TEST(TuningChoice, TextReadsBackAndNonsenseIsRefused) {
+  kernels::QConvChoice c;
+  EXPECT_TRUE(parse_choice(choice_text({2, 65536, 3}), &c));
+  EXPECT_EQ(c, (kernels::QConvChoice{2, 65536, 3}));
+  EXPECT_TRUE(parse_choice(choice_text({}), &c));
+  EXPECT_EQ(c, kernels::QConvChoice());
+  for (const char* bad : {"", "1", "1 2", "x 2 3", "1 2 3 4", "-2 0 0", "5 0 0", "0 -1 0",
+                          "0 99999999999 0", "0 0 -1", "0 0 99999999"}) {
+    EXPECT_FALSE(parse_choice(bad, &c)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace pt2q::testing
