@@ -40,14 +40,17 @@ CASES = ("mobilenet_v2:1", "resnet18:1", "minilm:1", "dlrm:2048")
 Work = Callable[[int], Any]  # runs that many batches
 
 
-def quantized(case: Case) -> Any:
-    pt2q.manual_seed(0)
-    x = inputs(case)
-    exported = pt2q.export.export(builder(case.model)().eval(), tuple(map(pt2q.from_numpy, x)))
+def quantized_module(module: Any, x: tuple[Any, ...]) -> Any:
+    """Compiled, with the ranges of one example."""
     quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(exported.module(), quantizer)
+    prepared = prepare_pt2e(pt2q.export.export(module, x).module(), quantizer)
     prepared(*x)
     return pt2q.compile(convert_pt2e(prepared))
+
+
+def quantized(case: Case) -> Any:
+    pt2q.manual_seed(0)
+    return quantized_module(builder(case.model)().eval(), tuple(map(pt2q.from_numpy, inputs(case))))
 
 
 def contenders(model: Any, x: tuple[Any, ...], threads: int) -> dict[str, tuple[int, Work]]:
