@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
+FORMAT = 1  # of the JSON files; compare.py reads no other
 HERE = pathlib.Path(__file__).resolve().parent
 LIBRARIES = ("torch", "torchao", "onnxruntime", "onnx", "openvino", "nncf", "numpy")
 
@@ -87,6 +88,7 @@ def bars(groups: dict[str, dict[str, float]], unit: str, title: str, path: pathl
 
 
 def write(folder: pathlib.Path, name: str, report: dict[str, Any], text: str) -> None:
+    """The report as JSON, in the format that compare.py reads, and as text."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps({"format": FORMAT, **report}, indent=1) + "\n")
     (folder / f"{name}.md").write_text(text)
