@@ -164,9 +164,14 @@ Tensor tensor_from_array(py::handle object) {
 }
 
 py::object numpy_from_tensor(const Tensor& tensor) {
-  const py::module_ numpy = py::module_::import("numpy");
+  // Kept for good: modules may be gone when static objects are destroyed. The interpreter lock
+  // guards it; a guarded static could wait for a thread that waits for the lock.
+  static py::handle asarray;
+  if (!asarray) asarray = py::object(py::module_::import("numpy").attr("asarray")).release();
   if (format_of(tensor.dtype()) != nullptr) {
-    return numpy.attr("asarray")(py::module_::import("builtins").attr("memoryview")(tensor));
+    PyObject* view = PyMemoryView_FromObject(py::cast(tensor).ptr());
+    if (view == nullptr) throw py::error_already_set();
+    return asarray(py::reinterpret_steal<py::object>(view));
   }
   py::object type;
   try {

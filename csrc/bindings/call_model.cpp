@@ -18,8 +18,11 @@ const CallSpec* spec_of(const GraphModule& model) {
   return it == model.extras.end() ? nullptr : std::any_cast<CallSpec>(&it->second);
 }
 
+// Asking the type first: NumPy builds the attribute anew for each one who asks an array.
 bool is_numpy(py::handle h) {
-  return !py::isinstance<Tensor>(h) && py::hasattr(h, "__array_interface__");
+  if (py::isinstance<Tensor>(h)) return false;
+  return py::hasattr(py::type::handle_of(h), "__array_interface__") ||
+         py::hasattr(h, "__array_interface__");
 }
 
 py::list flatten(const PythonCall& call, const py::args& args, const py::kwargs& kwargs) {

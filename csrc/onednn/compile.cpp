@@ -4,7 +4,6 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/isa.h"
@@ -104,8 +103,7 @@ std::unique_ptr<GraphModule> copy_sharing_weights(const GraphModule& model) {
 void release_weights(const GraphModule& model) {
   for (const std::string& name : model.attr_names()) {
     const Tensor& t = model.attr(name).tensor;
-    if (t.defined() && t.is_contiguous())
-      release_pages(t.raw_data(), static_cast<size_t>(t.nbytes()));
+    if (t.defined()) release_pages(t);
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "base/memory.h"
 #include "base/strings.h"
 
 namespace pt2q {
@@ -200,7 +199,7 @@ dnnl::memory packed_weights(PlanBuilder& builder, const Tensor& key, const std::
     return forms.back();
   }
   forms.push_back(onednn::pack(plain, logical.raw_data(), wanted));
-  if (key.is_contiguous()) release_pages(key.raw_data(), static_cast<size_t>(key.nbytes()));
+  release_pages(key);
   return forms.back();
 }
 

@@ -233,6 +233,8 @@ std::shared_ptr<PlanEntry> plan_for(GraphModule& model, const std::vector<Value>
   std::optional<onednn::EngineScope> engine;
   if (gpu) engine.emplace(*onednn::gpu_engine());
   auto plan = PlanBuilder(model, inputs, *cache).build();
+  // Packing one has brought neighbours back.
+  for (const Tensor& t : cache->kept_alive) release_pages(t);
   return cache->insert(std::make_shared<PlanEntry>(std::move(signature), std::move(plan)));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/cpu.h"
+#include "base/memory.h"
 
 namespace pt2q {
 namespace {
@@ -14,6 +15,11 @@ size_t max_idle() {
 }
 
 }  // namespace
+
+void release_pages(const Tensor& tensor) {
+  if (tensor.is_read_only() && tensor.is_contiguous())
+    release_pages(tensor.raw_data(), static_cast<size_t>(tensor.nbytes()));
+}
 
 std::unique_ptr<RunContext> PlanEntry::acquire() {
   {

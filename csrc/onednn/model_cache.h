@@ -40,6 +40,9 @@ struct FoldedNode {
   Value result;
 };
 
+// Says that the tensor has been packed: pages mapped from a file leave memory.
+void release_pages(const Tensor& tensor);
+
 class ModelCache {
  public:
   static constexpr size_t kMaxPlans = 16;

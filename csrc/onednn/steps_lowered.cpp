@@ -1,6 +1,5 @@
 // Steps of lowered operators: int8 convolution, linear and pooling with our own kernels, float32
 // ones with post-ops through oneDNN.
-#include "base/memory.h"
 #include "base/strings.h"
 #include "kernels/qconv.h"
 #include "kernels/qdepthwise.h"
@@ -29,7 +28,7 @@ std::shared_ptr<const Packed> packed_once(PlanBuilder& builder, const Tensor& ke
   if (!slot.has_value()) {
     slot = std::shared_ptr<const Packed>(pack());
     builder.cache().kept_alive.push_back(key);
-    release_pages(key.raw_data(), static_cast<size_t>(key.nbytes()));
+    release_pages(key);
   }
   return std::any_cast<std::shared_ptr<const Packed>>(slot);
 }

@@ -125,6 +125,10 @@ Tuner::Tuner(double seconds, DiskCache cache)
 
 ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWeights>& weights) {
   const std::string key = tuning_key(*spec, *weights);
+  if (const auto same = measured_.find(key); same != measured_.end()) {
+    spec->choice = same->second;
+    return ChoiceSource::Measured;
+  }
   if (const auto known = cache_.find(key)) {
     if (parse_choice(*known, &spec->choice)) return ChoiceSource::Remembered;
   }
@@ -137,6 +141,7 @@ ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWe
     if (!choices.empty()) best = fastest(*spec, weights, best, choices, work);
   }
   spec->choice = best;
+  measured_[key] = best;
   cache_.store(key, choice_text(best));
   return ChoiceSource::Measured;
 }

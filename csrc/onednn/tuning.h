@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,7 @@ class Tuner {
  private:
   using Clock = std::chrono::steady_clock;
   Clock::time_point end_;
+  std::map<std::string, kernels::QConvChoice> measured_;  // by key: layers of one shape
   DiskCache cache_;
 };
 
