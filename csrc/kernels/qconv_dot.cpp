@@ -24,6 +24,7 @@ void DotStore::set(const Epilogue& e) {
   const int shift = e.out == ElemType::s8 ? 128 : 0;
   const int residual_shift = e.add.residual_type == ElemType::s8 ? 128 : 0;
   lean = e.lean();
+  lean_add = lean && e.add.residual_type == ElemType::u8 && e.add.residual_zero_point == 0;
   inv_scale = e.inv_scale;
   zero_points = static_cast<int32_t>(0x00010001U * static_cast<uint16_t>(e.zero_point + shift));
   qmins = four(e.qmin + shift);
@@ -93,6 +94,7 @@ void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t coun
   // Deep sums take two panels by more pixels: half the weights to stream per product.
   const int64_t wide = dot->max_panels * weights->panel_bytes <= kPanelTarget ? dot->max_panels : 2;
   const int64_t most = std::min<int64_t>(wide, dot->max_panels);
+  const bool streams = !mixed() && (t.panel1 - t.panel0) * weights->panel_bytes > kPanelTarget;
   for (int64_t p = t.panel0; p < t.panel1;) {
     Panels now{p / weights->panels_per_group, p % weights->panels_per_group, 0};
     const int64_t left = std::min(t.panel1 - p, weights->panels_per_group - now.panel);
@@ -102,13 +104,14 @@ void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t coun
       if (has_frames()) s.base += (row - t.row) * frame.pitch * frame.step;
       s.row = row;
       s.count = count;
-      dot_strip(r, s, now, acc);
+      dot_strip(r, s, now, acc, streams && p + now.count < t.panel1 && image == t.image0);
     }
     p += now.count;
   }
 }
 
-void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc) const {
+void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc,
+                         bool fetch) const {
   const ConvShape& shape = spec.shape;
   DotArgs args;
   args.step = frame.step;
@@ -139,13 +142,15 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
       row = base + (top * shape.in_w - shape.pad_left) * spec.src_stride;
     }
     // Blocks differ by one pixel at most. No division here: a short sum takes little longer.
-    int64_t rest = 0, from = 0, count = 0;
+    int64_t rest = 0, from = 0, count = 0, fetched = i * blocks;
     for (int64_t b = 0; b < blocks; ++b, from += count) {
       rest += extra;
       const bool more = rest >= blocks;
       count = least + (more ? 1 : 0);
       rest -= more ? blocks : 0;
       args.src = row + from * frame.step;
+      // One of the panels that follow arrives while this block computes.
+      if (fetch) args.ahead = (p.count + fetched++ % p.count) * weights->panel_bytes;
       if (window)
         point_window(row_classes[static_cast<size_t>(row_class[static_cast<size_t>(s.row + i)])],
                      from, count, panel_index(p), args);

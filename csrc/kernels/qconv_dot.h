@@ -16,8 +16,10 @@ namespace pt2q::kernels {
 template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
 [[gnu::always_inline]] inline void dot_quads(typename Arch::Acc (&acc)[kPixels][kPanels],
                                              const uint8_t* a, const int8_t* w, int quads,
-                                             ptrdiff_t step, ptrdiff_t panel_stride) {
+                                             ptrdiff_t step, ptrdiff_t panel_stride,
+                                             ptrdiff_t ahead) {
   for (; quads > 0; --quads) {
+    __builtin_prefetch(w + ahead, 0, 2);
     typename Arch::W b[kPanels];
 #pragma GCC unroll 4
     for (int j = 0; j < kPanels; ++j) b[j] = Arch::weights(w + j * panel_stride);
@@ -89,7 +91,7 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
                                  args.runs + args.taps[piece.tap_end].run, step);
   } else {
     dot_quads<Arch, kFrom, kTo>(acc, a, args.weights + piece.weights, piece.quads, step,
-                                args.panel_stride);
+                                args.panel_stride, args.ahead);
   }
 }
 

@@ -53,6 +53,7 @@ struct DotStore {
   int channels = 0;                   // valid ones, at most 16 * panels
   // The epilogue's numbers, small ones repeated to 32 bits. s8 is computed as u8 shifted by 128.
   bool lean = false;
+  bool lean_add = false;  // and the residual u8 without zero point
   float inv_scale = 1;
   int32_t zero_points = 0;                                     // two
   int32_t qmins = 0, qmaxs = 0, flips = 0, residual_flip = 0;  // four each
@@ -69,6 +70,7 @@ struct DotArgs {
   int piece_count = 0;
   const int8_t* weights = nullptr;
   ptrdiff_t panel_stride = 0;       // bytes between 16-channel panels
+  ptrdiff_t ahead = 0;              // weights to fetch meanwhile, bytes from `weights`
   const DotTap* taps = nullptr;     // mixed: of the panel
   const DotRun* runs = nullptr;     // mixed: of all panels
   const uint16_t* quads = nullptr;  // mixed: of all panels, the quads of K in the order of the runs

@@ -89,7 +89,8 @@ struct ConvPlan {
   void dot_task(const Run& r, const Task& t, uint8_t* slot) const;
   void dot_panels(const Run& r, const Task& t, int64_t row, int64_t count, uint8_t* slot,
                   int32_t* acc) const;
-  void dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc) const;
+  // `fetch`: the weights behind these panels are wanted next.
+  void dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc, bool fetch) const;
   void start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) const;
   void dot_block(DotArgs& args, int64_t panel_count, int64_t count, bool last, DotOut& out) const;
 

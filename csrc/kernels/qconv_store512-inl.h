@@ -23,12 +23,16 @@ class Store512 {
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void finish(const __m512i (&acc)[kPixels][kPanels]) const {
     if (out_.channels != 16 * kPanels) return put_tails(acc);
-    if (residual_ != nullptr) return put<true, false>(acc);
-    if (out_.lean) return put<false, true>(acc);
-    put<false, false>(acc);
+    if (residual_ != nullptr) {
+      return out_.lean_add ? put<Add::lean, true>(acc) : put<Add::any, false>(acc);
+    }
+    if (out_.lean) return put<Add::none, true>(acc);
+    put<Add::none, false>(acc);
   }
 
  private:
+  enum class Add { none, lean, any };  // lean: of u8 without zero point
+
   // Scale and bias come from memory each time: the accumulators need the registers.
   [[gnu::always_inline]] __m512 real(__m512i acc, int j) const {
     __asm__ volatile("" ::: "memory");
@@ -36,19 +40,24 @@ class Store512 {
                            _mm512_loadu_ps(bias_ + 16 * j));
   }
 
+  template <Add kAdd>
   [[gnu::always_inline]] __m512 add(__m512 y, __m128i residual) const {
+    if (kAdd == Add::lean) {
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(residual)),
+                             _mm512_set1_ps(out_.residual_scale), y);
+    }
     const __m128i flipped = _mm_xor_si128(residual, _mm_set1_epi32(out_.residual_flip));
     const __m512i wide = _mm512_sub_epi32(_mm512_cvtepu8_epi32(flipped),
                                           _mm512_set1_epi32(out_.residual_zero_point));
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(out_.residual_scale), y);
   }
 
-  template <bool kAdd>
+  template <Add kAdd>
   [[gnu::always_inline]] __m512i quantize(__m512i acc, int i, int j) const {
     __m512 y = real(acc, j);
-    if (kAdd) {
+    if (kAdd != Add::none) {
       const auto* at = residual_ + i * residual_step_ + 16 * j;
-      y = add(y, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+      y = add<kAdd>(y, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
     }
     return _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
   }
@@ -75,7 +84,7 @@ class Store512 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x);
   }
 
-  template <bool kAdd, bool kLean, int kPixels>
+  template <Add kAdd, bool kLean, int kPixels>
   [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][4]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
@@ -85,7 +94,7 @@ class Store512 {
     }
   }
 
-  template <bool kAdd, bool kLean, int kPixels>
+  template <Add kAdd, bool kLean, int kPixels>
   [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][3]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
@@ -97,7 +106,7 @@ class Store512 {
     }
   }
 
-  template <bool kAdd, bool kLean, int kPixels>
+  template <Add kAdd, bool kLean, int kPixels>
   [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][2]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; i += 2) {
@@ -115,7 +124,7 @@ class Store512 {
     }
   }
 
-  template <bool kAdd, bool kLean, int kPixels>
+  template <Add kAdd, bool kLean, int kPixels>
   [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][1]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; i += 4) {
@@ -149,7 +158,7 @@ class Store512 {
         __m512 y = real(acc[i][j < kPanels ? j : 0], j);
         if (residual_ != nullptr) {
           const auto* at = residual_ + i * residual_step_ + 16 * j;
-          y = add(y, _mm_maskz_loadu_epi8(static_cast<__mmask16>(valid >> (16 * j)), at));
+          y = add<Add::any>(y, _mm_maskz_loadu_epi8(static_cast<__mmask16>(valid >> (16 * j)), at));
         }
         q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
       }

@@ -238,6 +238,26 @@ TEST(QConv, ChannelSlicesAndSignedTypes) {
   }
 }
 
+// u8 without zero points or bounds takes fewer instructions; the last shape's weights exceed L1.
+TEST(QConv, ResidualsWithoutZeroPoint) {
+  std::mt19937 rng(11);
+  for (const int64_t out : {16, 32, 48, 64, 100, 320}) {
+    for (const int32_t zero_point : {0, 1}) {
+      Case c;
+      c.spec.shape = conv(2, 5, 5, out == 320 ? 256 : 20, out, 1, 1, 0);
+      c.spec.dst_stride = out + 3;
+      PostOp add;
+      add.kind = PostOpKind::add;
+      add.residual_type = ElemType::u8;
+      add.residual_scale = 0.01F;
+      add.residual_zero_point = zero_point;
+      c.spec.epilogue.ops = {add, {PostOpKind::relu}};
+      set_scales(c, rng, true);
+      expect_all_routes_match(c, make_data(c, rng), "residual " + std::to_string(out));
+    }
+  }
+}
+
 TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
   std::mt19937 rng(4);
   PostOp add_f32;
