@@ -46,6 +46,26 @@ HWY_INLINE void with_unary(const UnaryStep& s, const Body& body) {
       return body([](FloatVec v) { return Math::exp(v); });
     case Unary::erf:
       return body([](FloatVec v) { return Math::erf(v); });
+    case Unary::floor:
+      return body([](FloatVec v) { return Math::floor(v); });
+    case Unary::ceil:
+      return body([](FloatVec v) { return Math::ceil(v); });
+    case Unary::round:
+      return body([](FloatVec v) { return Math::round(v); });
+    case Unary::trunc:
+      return body([](FloatVec v) { return Math::trunc(v); });
+    case Unary::frac:
+      return body([](FloatVec v) { return Math::frac(v); });
+    case Unary::abs:
+      return body([](FloatVec v) { return Math::abs(v); });
+    case Unary::neg:
+      return body([](FloatVec v) { return Math::neg(v); });
+    case Unary::square:
+      return body([](FloatVec v) { return Math::square(v); });
+    case Unary::reciprocal:
+      return body([](FloatVec v) { return Math::reciprocal(v); });
+    case Unary::rsqrt:
+      return body([](FloatVec v) { return Math::rsqrt(v); });
   }
 }
 

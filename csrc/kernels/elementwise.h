@@ -25,6 +25,17 @@ enum class Unary {
   gelu_tanh,
   exp,
   erf,
+  // Exactly rounded, as the operators' reference kernels:
+  floor,
+  ceil,
+  round,  // halves to even
+  trunc,
+  frac,  // x - trunc(x)
+  abs,
+  neg,
+  square,
+  reciprocal,
+  rsqrt,  // 1 / sqrt(x), rounded twice
 };
 
 struct UnaryStep {

@@ -27,6 +27,10 @@ struct ScalarOps {
   static V copy_sign(V magnitude, V sign) { return std::copysign(magnitude, sign); }
   static V round(V a) { return std::nearbyint(a); }
   static V floor(V a) { return std::floor(a); }
+  static V ceil(V a) { return std::ceil(a); }
+  static V trunc(V a) { return std::trunc(a); }
+  static V sqrt(V a) { return std::sqrt(a); }
+  static V neg(V a) { return -a; }
   static V power_of_two(V n) {
     const int32_t bits = (static_cast<int32_t>(n) + 127) * (1 << 23);
     float power;
@@ -79,6 +83,26 @@ float unary_value(const UnaryStep& s, float x) {
       return Math::exp(x);
     case Unary::erf:
       return Math::erf(x);
+    case Unary::floor:
+      return Math::floor(x);
+    case Unary::ceil:
+      return Math::ceil(x);
+    case Unary::round:
+      return Math::round(x);
+    case Unary::trunc:
+      return Math::trunc(x);
+    case Unary::frac:
+      return Math::frac(x);
+    case Unary::abs:
+      return Math::abs(x);
+    case Unary::neg:
+      return Math::neg(x);
+    case Unary::square:
+      return Math::square(x);
+    case Unary::reciprocal:
+      return Math::reciprocal(x);
+    case Unary::rsqrt:
+      return Math::rsqrt(x);
   }
   return x;
 }

@@ -112,6 +112,16 @@ struct FloatMath {
   static HWY_INLINE V leaky_relu(V x, V slope) {
     return Ops::select(Ops::less(x, Ops::set(0.0f)), Ops::mul(slope, x), x);
   }
+  static HWY_INLINE V floor(V x) { return Ops::floor(x); }
+  static HWY_INLINE V ceil(V x) { return Ops::ceil(x); }
+  static HWY_INLINE V round(V x) { return Ops::round(x); }
+  static HWY_INLINE V trunc(V x) { return Ops::trunc(x); }
+  static HWY_INLINE V frac(V x) { return Ops::sub(x, Ops::trunc(x)); }
+  static HWY_INLINE V abs(V x) { return Ops::abs(x); }
+  static HWY_INLINE V neg(V x) { return Ops::neg(x); }
+  static HWY_INLINE V square(V x) { return Ops::mul(x, x); }
+  static HWY_INLINE V reciprocal(V x) { return Ops::div(Ops::set(1.0f), x); }
+  static HWY_INLINE V rsqrt(V x) { return Ops::div(Ops::set(1.0f), Ops::sqrt(x)); }
   static HWY_INLINE V hardswish(V x) {
     const V gate = clip(Ops::add(x, Ops::set(3.0f)), Ops::set(0.0f), Ops::set(6.0f));
     return Ops::div(Ops::mul(x, gate), Ops::set(6.0f));

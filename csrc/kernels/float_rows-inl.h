@@ -38,6 +38,10 @@ struct VectorOps {
   static HWY_INLINE V copy_sign(V magnitude, V sign) { return hn::CopySign(magnitude, sign); }
   static HWY_INLINE V round(V a) { return hn::Round(a); }
   static HWY_INLINE V floor(V a) { return hn::Floor(a); }
+  static HWY_INLINE V ceil(V a) { return hn::Ceil(a); }
+  static HWY_INLINE V trunc(V a) { return hn::Trunc(a); }
+  static HWY_INLINE V sqrt(V a) { return hn::Sqrt(a); }
+  static HWY_INLINE V neg(V a) { return hn::Neg(a); }
   static HWY_INLINE V power_of_two(V n) {
     const hn::RebindToSigned<FloatTag> di;
     const auto exponent = hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127));

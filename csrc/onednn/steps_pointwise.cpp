@@ -1,4 +1,8 @@
 // Elementwise float32 operators with our own kernels; broadcasting ones through oneDNN.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "base/strings.h"
 #include "kernels/elementwise.h"
 #include "onednn/dnnl_step.h"
@@ -13,6 +17,20 @@ bool is_float32(const PlanBuilder& b, int id) {
 }
 
 // --- one operand ---------------------------------------------------------------------------------
+
+// The upper bound wins over a lower one above it.
+bool clamp_bounds(const PlanBuilder& b, const Node& node, UnaryStep* step) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto bound = [&](const char* name, float none) {
+    const int at = node.op().schema.index_of(name);
+    if (at < 0) return none;
+    const Value given = b.plain_arg(node, static_cast<size_t>(at));
+    return given.is_none() ? none : static_cast<float>(given.to_double());
+  };
+  step->beta = bound("max", kInfinity);
+  step->alpha = std::min(bound("min", -kInfinity), step->beta);
+  return !std::isnan(step->alpha) && !std::isnan(step->beta);
+}
 
 // The kernel of a node, with its parameters; nothing when an argument is not supported.
 bool unary_of(const PlanBuilder& b, const Node& node, UnaryStep* step) {
@@ -30,6 +48,22 @@ bool unary_of(const PlanBuilder& b, const Node& node, UnaryStep* step) {
       {"gelu", Unary::gelu_erf},
       {"exp", Unary::exp},
       {"erf", Unary::erf},
+      {"clip", Unary::clip},
+      {"clamp_min", Unary::clip},
+      {"clamp_max", Unary::clip},
+      {"floor", Unary::floor},
+      {"ceil", Unary::ceil},
+      {"round", Unary::round},
+      {"trunc", Unary::trunc},
+      {"fix", Unary::trunc},
+      {"frac", Unary::frac},
+      {"abs", Unary::abs},
+      {"absolute", Unary::abs},
+      {"neg", Unary::neg},
+      {"negative", Unary::neg},
+      {"square", Unary::square},
+      {"reciprocal", Unary::reciprocal},
+      {"rsqrt", Unary::rsqrt},
   };
   const std::string base = node.op().base_name();
   step->op = kNames.at(base);
@@ -37,11 +71,12 @@ bool unary_of(const PlanBuilder& b, const Node& node, UnaryStep* step) {
     return static_cast<float>(b.plain_arg(node, i).to_double());
   };
   if (base == "relu6") step->beta = 6.0F;
-  if (base == "hardtanh" || base == "clamp") {
-    if (b.plain_arg(node, 1).is_none() || b.plain_arg(node, 2).is_none()) return false;
+  if (base == "hardtanh") {
     step->alpha = number(1);
     step->beta = number(2);
   }
+  if (base == "clamp" || base == "clip" || base == "clamp_min" || base == "clamp_max")
+    return clamp_bounds(b, node, step);
   if (base == "leaky_relu") step->alpha = number(1);
   if (base == "gelu" && b.plain_arg(node, 1).as<std::string>() == "tanh")
     step->op = Unary::gelu_tanh;
@@ -148,8 +183,12 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
 }  // namespace
 
 void add_pointwise_steps(StepMakerMap& makers) {
-  for (const char* name : {"relu", "relu6", "hardtanh", "clamp", "leaky_relu", "hardswish",
-                           "hardsigmoid", "silu", "sigmoid", "tanh", "gelu", "exp", "erf"}) {
+  for (const char* name :
+       {"relu",      "relu6",       "hardtanh", "clamp",      "clip",  "clamp_min",
+        "clamp_max", "leaky_relu",  "silu",     "tanh",       "gelu",  "hardswish",
+        "exp",       "hardsigmoid", "sigmoid",  "erf",        "floor", "ceil",
+        "round",     "trunc",       "fix",      "frac",       "abs",   "absolute",
+        "neg",       "negative",    "square",   "reciprocal", "rsqrt"}) {
     makers[cat("aten.", name, ".default")] = make_unary;
   }
   for (const char* overload : {"Tensor", "Scalar"}) {

@@ -22,7 +22,17 @@ const std::vector<UnaryStep> kSteps = {{Unary::relu},
                                        {Unary::gelu_erf},
                                        {Unary::gelu_tanh},
                                        {Unary::exp},
-                                       {Unary::erf}};
+                                       {Unary::erf},
+                                       {Unary::floor},
+                                       {Unary::ceil},
+                                       {Unary::round},
+                                       {Unary::trunc},
+                                       {Unary::frac},
+                                       {Unary::abs},
+                                       {Unary::neg},
+                                       {Unary::square},
+                                       {Unary::reciprocal},
+                                       {Unary::rsqrt}};
 
 std::vector<float> inputs(int64_t n) {
   auto x = random_floats(n, 3, 4.0f);
