@@ -96,6 +96,8 @@ def text(report: dict[str, Any]) -> str:
     if "observers" in report:
         rows = [[n, f"{r['ours']:.3f}", f"{r['theirs']:.3f}", f"{r['ratio']:.1f}x"] for n, r in report["observers"].items()]  # fmt: skip
         lines += [reporting.table(["observer (ns per element; search: ms)", "ours", "torchao", "ratio"], rows)]  # fmt: skip
+    if "observers_by_size" in report:
+        lines += [observers.table(report["observers_by_size"])]
     rows = [[n, f"{report['once'][n]:.3f} {unit}", f"<= {target} {unit}"] for n, (target, unit) in COST_TARGETS.items()]  # fmt: skip
     lines += [reporting.table(["once, ResNet-50", "measured", "target"], rows)]
     return "\n".join(lines)
@@ -134,6 +136,8 @@ def main() -> int:
         report["once"] = once(args, log)
         if not args.no_peers:
             report["observers"] = observers.compare(args.threads, args.clock)
+            limits = reporting.limits(HERE.parent / "build/release/benchmarks/cpp/peak", args.threads)
+            report["observers_by_size"] = observers.by_size(args.threads, args.clock, limits)
     result = text(report)
     reporting.write(args.out, "models", report, result)
     groups = {f"{r['group']} {r['case']}": {n: c["ms"] for n, c in r["contenders"].items()} for r in report["rows"]}  # fmt: skip

@@ -85,17 +85,18 @@ void PerChannelMinMaxObserver::update(const float* mins, const float* maxs, int6
             ") at non-singleton dimension 0"),
         cat(type_name(), ": earlier inputs had ", lo.numel(), " channels along axis ", *ch_axis()));
   }
-  for (int64_t c = 0; c < channels; ++c) {
-    float_data(lo)[c] = next_min(float_data(lo)[c], mins[c]);
-    float_data(hi)[c] = next_max(float_data(hi)[c], maxs[c]);
-  }
+  advance(mins, maxs, channels, float_data(lo), float_data(hi));
 }
 
-float PerChannelMinMaxObserver::next_min(float running, float current) const {
-  return std::isnan(current) || current < running ? current : running;
-}
-float PerChannelMinMaxObserver::next_max(float running, float current) const {
-  return std::isnan(current) || current > running ? current : running;
+void PerChannelMinMaxObserver::advance(const float* mins, const float* maxs, int64_t channels,
+                                       float* lows, float* highs) const {
+  // A NaN wins over a number, whichever comes first.
+  for (int64_t c = 0; c < channels; ++c) {
+    lows[c] = std::isnan(mins[c]) || mins[c] < lows[c] ? mins[c] : lows[c];
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    highs[c] = std::isnan(maxs[c]) || maxs[c] > highs[c] ? maxs[c] : highs[c];
+  }
 }
 
 QParams PerChannelMinMaxObserver::calculate_qparams() {
@@ -144,11 +145,12 @@ std::shared_ptr<MovingAveragePerChannelMinMaxObserver> MovingAveragePerChannelMi
   return std::make_shared<MovingAveragePerChannelMinMaxObserver>(constant, ch_axis, uniform);
 }
 
-float MovingAveragePerChannelMinMaxObserver::next_min(float running, float current) const {
-  return moving_average(running, current, averaging_constant());
-}
-float MovingAveragePerChannelMinMaxObserver::next_max(float running, float current) const {
-  return moving_average(running, current, averaging_constant());
+void MovingAveragePerChannelMinMaxObserver::advance(const float* mins, const float* maxs,
+                                                    int64_t channels, float* lows,
+                                                    float* highs) const {
+  const double constant = averaging_constant();
+  for (int64_t c = 0; c < channels; ++c) lows[c] = moving_average(lows[c], mins[c], constant);
+  for (int64_t c = 0; c < channels; ++c) highs[c] = moving_average(highs[c], maxs[c], constant);
 }
 
 void MovingAveragePerChannelMinMaxObserver::merge(const Observer& other) {

@@ -29,9 +29,9 @@ class PerChannelMinMaxObserver : public UniformObserverBase {
   PerChannelMinMaxObserver(int64_t ch_axis, const UniformArgs& args, const char* class_name);
   // Sees the ranges of every batch.
   virtual void note(const float*, const float*, int64_t) {}
-  // New running values from the old ones and those of one batch.
-  virtual float next_min(float running, float current) const;
-  virtual float next_max(float running, float current) const;
+  // Takes the ranges of one batch into the running ones (lows, highs).
+  virtual void advance(const float* mins, const float* maxs, int64_t channels, float* lows,
+                       float* highs) const;
   bool resizes_on_load(const std::string& key) const override { return key != "eps"; }
   std::string present_key(const std::string& key) const override;
 
@@ -58,8 +58,8 @@ class MovingAveragePerChannelMinMaxObserver : public PerChannelMinMaxObserver,
   void note(const float* mins, const float* maxs, int64_t channels) override {
     note_batch(mins, maxs, channels);
   }
-  float next_min(float running, float current) const override;
-  float next_max(float running, float current) const override;
+  void advance(const float* mins, const float* maxs, int64_t channels, float* lows,
+               float* highs) const override;
 };
 
 // Ranges of the channels of x along `axis`, written to the two rows of `out` [2, C], which is

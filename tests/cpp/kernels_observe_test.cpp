@@ -45,6 +45,29 @@ TEST(MinMax, EqualsReferenceWithSpecialValuesAnywhere) {
   });
 }
 
+TEST(MinMax, EveryElementCountsWhereverTheArrayStarts) {
+  for_each_route([] {
+    const std::vector<float> x = random_floats(300, 9);
+    for (const int64_t start : {0, 1, 3, 7, 13}) {
+      for (int64_t n = 1; n <= 280; n += n < 70 ? 1 : 13) {
+        for (const float special : {kNan, -9.0f, 9.0f}) {
+          for (int64_t at = 0; at < n; at += n < 70 ? 1 : 7) {
+            std::vector<float> y = x;
+            y[static_cast<size_t>(start + at)] = special;
+            const float* p = y.data() + start;
+            ASSERT_TRUE(same(min_max(p, n), min_max_reference(p, n))) << start << " " << n;
+            float low = 0, high = 0;
+            min_max_per_channel(p, 1, 1, n, &low, &high);
+            const MinMax range = min_max(p, n);
+            ASSERT_EQ(std::memcmp(&low, &range.min, 4), 0) << start << " " << n;
+            ASSERT_EQ(std::memcmp(&high, &range.max, 4), 0) << start << " " << n;
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST(MinMax, ReferenceReportsWhatItLeavesOut) {
   const std::vector<float> x = {1.0f, kInf, -2.0f};
   const MinMax all = min_max_reference(x.data(), 3), finite = min_max_finite_reference(x.data(), 3);
@@ -64,6 +87,9 @@ TEST(MinMax, PerChannelEqualsReference) {
                                              {100, 130, 1},
                                              {1, 5, 1},
                                              {3, 1, 1},
+                                             {2, 90, 3},
+                                             {1, 400, 64},
+                                             {5, 3, 130},
                                              {0, 3, 1},
                                              {2, 3, 0},
                                              {2000, 200, 1}}) {
