@@ -263,9 +263,58 @@ void register_weight_norm(OpTable& t) {
   };
 }
 
+// --- differences ---------------------------------------------------------------------------------
+
+// [prepend, self, append] joined along dim; `apply` is infer_of or call. Order 0 takes self alone.
+template <class Apply>
+Value joined(const Args& args, int64_t dim, const Apply& apply) {
+  if (args.integer(1) == 0 || (args.is_none(3) && args.is_none(4))) return args.value(0);
+  Value::List parts;
+  for (const size_t i : {size_t{3}, size_t{0}, size_t{4}}) {
+    if (!args.is_none(i)) parts.push_back(args.value(i));
+  }
+  return apply("aten.cat.default", {Value(std::move(parts)), Value(dim)});
+}
+
+TensorMeta infer_differences(const Args& args) {
+  const int64_t n = args.integer(1), dims = rank(args.meta(0));
+  if (dims < 1) throw ValueError("diff expects input to be at least one-dimensional");
+  if (n < 0) throw ValueError(cat("order must be non-negative but got ", n));
+  const int64_t dim = wrap_dim(args.integer(2), dims);
+  TensorMeta out = joined(args, dim, infer_of).as<TensorMeta>();
+  SymInt& size = out.sizes.at(static_cast<size_t>(dim));
+  size = max(size - SymInt(n), SymInt(0));
+  return out;
+}
+
+// The n-th difference along dim.
+void register_differences(OpTable& t) {
+  OpDef& op = t.define("aten.diff.default",
+                       "(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? "
+                       "append=None) -> Tensor");
+  op.infer = [](const Args& args) -> Value { return infer_differences(args); };
+  op.reference = [](const Args& args) -> Value {
+    infer_output(args);
+    const int64_t dim = wrap_dim(args.integer(2), args.tensor(0).dim());
+    const auto apply = [](const std::string& name, std::vector<Value> a) {
+      return call(name, std::move(a));
+    };
+    Tensor x = joined(args, dim, apply).as<Tensor>();
+    if (args.integer(1) == 0) return x.clone();
+    const char* minus = x.dtype() == DType::Bool ? "aten.logical_xor.default" : "aten.sub.Tensor";
+    const int64_t times = std::min(args.integer(1), x.size(dim));
+    for (int64_t i = 0; i < times; ++i) {
+      x = run(minus, {run("aten.slice.Tensor", {x, dim, int64_t{1}, Value()}),
+                      run("aten.slice.Tensor", {x, dim, int64_t{0}, int64_t{-1}})});
+    }
+    return x;
+  };
+}
+
 }  // namespace
 
 void register_statistics(OpTable& t) {
+  register_differences(t);
   register_pairs(t);
   define_count(t, "count_nonzero.default", "(Tensor self, int? dim=None) -> Tensor");
   define_count(t, "count_nonzero.dim_IntList", "(Tensor self, int[] dim) -> Tensor");

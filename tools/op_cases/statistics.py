@@ -24,6 +24,7 @@ def cases(c):
     c.add("median.dim", torch.tensor([[3.0, 1.0, 2.0, 7.0], [6.0, 5.0, 4.0, 0.0]]), 1)
     c.add("median.dim", torch.tensor([[3.0, 1.0], [6.0, 5.0], [0.0, 9.0]]), 0, True)
     distances(c)
+    differences(c)
     for dim in [0, 1, -1]:
         g = c.rand(*(([4, 1, 1] if dim == 0 else [1, 3, 1]) if dim >= 0 else []))
         c.add("_weight_norm", c.randn(4, 3, 2), g, dim)
@@ -41,3 +42,18 @@ def distances(c):
     c.error("cdist", "ValueError", c.randn(3, 4), c.randn(2, 3))
     c.add("outer", c.randn(3), c.randn(2))
     c.error("outer", "ValueError", c.randn(3, 1), c.randn(2))
+
+
+def differences(c):
+    c.add("diff", c.randn(5))
+    c.add("diff", c.ints(-9, 9, 3, 4), 2, 0)
+    c.add("diff", c.randn(2, 3, 4), 1, 1)
+    c.add("diff", c.bools(6))
+    c.add("diff", c.randn(3), 7)  # more often than there are elements
+    c.add("diff", c.randn(3), 0)
+    c.add("diff", c.randn(2, 3), 1, -1, c.randn(2, 2), c.randn(2, 1))
+    c.add("diff", c.randn(2, 3), 2, 0, None, c.randn(1, 3))
+    c.add("diff", c.ints(0, 9, 4), prepend=torch.tensor([-1]))
+    c.error("diff", "ValueError", torch.tensor(1.0))
+    c.error("diff", "ValueError", c.randn(3), -1)
+    c.error("diff", "ValueError", c.randn(2, 3), 1, -1, c.randn(3, 1))
