@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/strings.h"
 #include "io/pt2_functionalize.h"
+#include "ir/view_inverse.h"
 #include "pt2q/error.h"
 #include "pt2q/op.h"
 
@@ -312,6 +313,7 @@ class Builder {
         !created->op().returns_list()) {
       check_meta(node.outputs[0].name, created->meta.val);
       define(node.outputs[0].name, created);
+      if (alias_kind(node) == AliasKind::View) views_[node.outputs[0].name] = created;
       return;
     }
     const bool one_list = node.outputs.size() == 1 && node.outputs[0].kind == Kind::List;
@@ -338,18 +340,20 @@ class Builder {
   // stand for the new value.
   void rebind(const FileNode& node, size_t index, Node* result) {
     const std::string& written = first_reference(node);
-    if (attributes_.count(written) > 0) {
-      throw NotImplementedError(
-          cat("the model changes its buffer '", written,
-              "' while running; state that outlives a call is not supported"),
-          "export the model in evaluation mode, or pass the state as input and output");
-    }
+    if (attributes_.count(written) > 0) refuse_buffer_write(written);
     check_meta(written, result->meta.val);
     std::map<std::string, Node*> updated = {{written, result}};
     for (const FileValue& output : node.outputs)
       for_each_reference(output, [&](const std::string& name) { updated[name] = result; });
     update_aliases(written, index, &updated);
     for (const auto& [name, value] : updated) values_[name] = value;
+  }
+
+  [[noreturn]] static void refuse_buffer_write(const std::string& name) {
+    throw NotImplementedError(
+        cat("the model changes its buffer '", name,
+            "' while running; state that outlives a call is not supported"),
+        "export the model in evaluation mode, or pass the state as input and output");
   }
 
   bool used_after(const std::string& name, size_t index) const {
@@ -427,8 +431,8 @@ class Builder {
     *links = std::move(kept);
   }
 
-  // Carries the new value over one link: the same tensor in both directions, views by taking the
-  // view again. True when something was updated.
+  // Carries the new value over one link: the same tensor in both directions, to views by taking the
+  // view again, from views by putting them back. True when something was updated.
   bool update_link(const FileNode& node, std::map<std::string, Node*>* updated) {
     if (node.outputs.size() != 1 || node.outputs[0].kind != Kind::Reference) return false;
     const std::string& from = first_reference(node);
@@ -445,10 +449,18 @@ class Builder {
       }
       return true;
     }
-    if (kind != AliasKind::View || source == updated->end()) return false;
-    std::vector<Value> args = values_.at(to)->args();
-    args.at(0) = Value(source->second);
-    (*updated)[to] = call(node, node.target, std::move(args), {}, to);
+    const auto view = views_.find(to);
+    if (kind != AliasKind::View || view == views_.end()) return false;
+    if (source != updated->end()) {
+      std::vector<Value> args = view->second->args();
+      args.at(0) = Value(source->second);
+      (*updated)[to] = call(node, node.target, std::move(args), {}, to);
+      return true;
+    }
+    auto undo = undo_view(*view->second, values_.at(from), target->second);
+    if (!undo) return false;
+    if (attributes_.count(from) > 0) refuse_buffer_write(from);
+    (*updated)[from] = call(node, undo->op, std::move(undo->args), {}, from);
     return true;
   }
 
@@ -505,6 +517,7 @@ class Builder {
   Liveness live_;
   std::unique_ptr<GraphModule> module_;
   std::map<std::string, Node*> values_;
+  std::map<std::string, Node*> views_;               // what a view was before anything was written
   std::map<std::string, ActiveLinks> active_links_;  // by AliasSets::representative
   std::set<std::string> attributes_;  // values that are parameters, buffers or constants
 };

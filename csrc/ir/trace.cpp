@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "ir/autocast.h"
+#include "ir/view_inverse.h"
 #include "pt2q/call_listener.h"
 #include "pt2q/error.h"
 
@@ -49,29 +50,26 @@ void Tracer::add_attribute(const std::string& path, const Tensor& tensor, AttrKi
 }
 
 bool Tracer::is_traced(const Tensor& tensor) const {
-  return tensor.node() != nullptr || rebound_.count(tensor.id()) > 0 ||
-         attribute_paths_.count(tensor.id()) > 0;
+  if (tensor.node() != nullptr || attribute_paths_.count(tensor.id()) > 0) return true;
+  const auto shares = [&](const Tensor& written) { return written.shares_storage(tensor); };
+  return std::any_of(written_constants_.begin(), written_constants_.end(), shares);
 }
 
-Node* Tracer::node_for(const Tensor& tensor) {
-  const auto rebound = rebound_.find(tensor.id());
-  if (rebound != rebound_.end()) return rebound->second;
+Node* Tracer::node_for(const Tensor& tensor) { return present(own_node(tensor)); }
+
+Node* Tracer::own_node(const Tensor& tensor) {
+  const auto reshaped = reshaped_.find(tensor.id());
+  if (reshaped != reshaped_.end()) return reshaped->second;
   if (Node* node = tensor.node()) {
     if (&node->graph() != &module_.graph()) {
       throw RuntimeError("a tensor of another capture is used here",
                          "do not keep tensors from inside a forward() that was being captured");
     }
-    if (stale_.count(node) > 0) {
-      throw NotImplementedError(
-          cat("'", node->name(), "' shares memory with a tensor that an in-place operator has ",
-              "changed; its new value cannot be captured"),
-          "use the operator that is not in-place, or clone() first")
-          .at_node(node->name());
-    }
     return node;
   }
   const auto known = attribute_nodes_.find(tensor.id());
   if (known != attribute_nodes_.end()) return known->second;
+  refuse_stale_constant(tensor);
   auto path = attribute_paths_.find(tensor.id());
   if (path == attribute_paths_.end()) {
     add_attribute(module_.unique_attr("_tensor_constant"), tensor, AttrKind::Constant);
@@ -114,6 +112,7 @@ Value Tracer::wrap(Node* node) {
                                                  {node, static_cast<int64_t>(i)}, {}, "getitem");
       item->meta = node->meta;
       item->meta.val = val.list()[i];
+      note_alias(item);
       items.push_back(wrap(item));
     }
     return Value(std::move(items));
@@ -138,26 +137,113 @@ void Tracer::describe_origin(Node* node, const std::string& source_fn) const {
   if (source_location) node->meta.stack_trace = source_location();
 }
 
+// --- in-place writes -----------------------------------------------------------------------------
+
 namespace {
 
-bool may_alias_input(const Node& n) {
-  return n.op_or_null() != nullptr &&
-         (n.op().traits.view || n.op().traits.identity || n.is_call("_operator.getitem"));
+// Rows that plans treat as their input, but whose result owns its memory.
+bool owns_memory(const Node& node) {
+  return node.is_call("aten.clone.default") || node.is_impure() ||
+         node.target().find("_copy.") != std::string::npos;
+}
+
+// The same memory in the same shape, for certain: contiguous may copy.
+bool is_identity(const Node& node) {
+  const OpDef* op = node.op_or_null();
+  return op != nullptr && op->traits.identity && !node.is_call("aten.contiguous.default");
 }
 
 }  // namespace
 
-void Tracer::mark_aliases_stale(Node* node) {
-  Node* base = node;
-  while (may_alias_input(*base) && base->arg_node(0) != nullptr) base = base->arg_node(0);
-  std::vector<Node*> todo = {base};
+void Tracer::note_alias(Node* node) {
+  const OpDef* op = node->op_or_null();
+  if (op == nullptr || node->arg_node(0) == nullptr || owns_memory(*node)) return;
+  const bool part = node->is_call("_operator.getitem") && viewed_.count(node->arg_node(0)) > 0;
+  if (!op->traits.view && !op->traits.identity && !part) return;
+  const auto owner = owner_.find(node->arg_node(0));
+  Node* source = owner == owner_.end() ? node->arg_node(0) : owner->second;
+  viewed_[node] = source;
+  views_[source].push_back(node);
+}
+
+namespace {
+
+[[noreturn]] void refuse_alias(const Node& node) {
+  throw NotImplementedError(
+      cat("'", node.name(), "' shares memory with a tensor that an in-place operator has ",
+          "changed; its new value cannot be captured"),
+      "use the operator that is not in-place, or clone() first")
+      .at_node(node.name());
+}
+
+}  // namespace
+
+void Tracer::refuse_stale_constant(const Tensor& tensor) const {
+  for (const Tensor& written : written_constants_) {
+    if (written.is(tensor) || !written.shares_storage(tensor)) continue;
+    throw NotImplementedError(
+        "a constant shares memory with a tensor that an in-place operator has changed; its new "
+        "value cannot be captured",
+        "use the operator that is not in-place, or clone() first");
+  }
+}
+
+Node* Tracer::add_like(const Node& model, const std::string& op, std::vector<Value> args) {
+  Node* node = module_.graph().call_function(op, std::move(args), {}, model.name());
+  node->meta = model.meta;
+  node->meta.val = infer_node(*node);
+  return node;
+}
+
+Node* Tracer::present(Node* own) {
+  if (unknown_.count(own) > 0) refuse_alias(*own);
+  if (stale_.count(own) > 0) {
+    std::vector<Value> args = own->args();
+    args.at(0) = Value(present(viewed_.at(own)));
+    set_present(own, add_like(*own, own->target(), std::move(args)));
+    stale_.erase(own);
+  }
+  const auto found = present_.find(own);
+  return found == present_.end() ? own : found->second;
+}
+
+void Tracer::set_present(Node* own, Node* value) {
+  present_[own] = value;
+  owner_[value] = own;
+}
+
+// `own` has been given `value`: carries it to what `own` is a view of, and has all other views
+// taken again when they are used.
+void Tracer::write(Node* own, Node* value) {
+  std::unordered_set<const Node*> fresh = {own};
+  Node* root = own;
+  bool known = true;
+  for (auto up = viewed_.find(root); up != viewed_.end(); up = viewed_.find(root)) {
+    Node* whole = up->second;
+    known = known && unknown_.count(whole) == 0;
+    if (known && !is_identity(*root)) {
+      const auto undo = undo_view(*root, present(whole), value);
+      known = undo.has_value();
+      if (known) value = add_like(*whole, undo->op, undo->args);
+    }
+    if (known) {
+      stale_.erase(whole);
+      set_present(whole, value);
+      fresh.insert(whole);
+    }
+    root = whole;
+  }
+  if (root->opcode() == OpCode::GetAttr) written_attributes_.insert(root->target());
+  std::vector<Node*> todo = {root};
   while (!todo.empty()) {
     Node* n = todo.back();
     todo.pop_back();
-    if (n != node) stale_.insert(n);
-    for (Node* user : n->users()) {
-      if (may_alias_input(*user) && user->arg_node(0) == n) todo.push_back(user);
-    }
+    const auto views = views_.find(n);
+    if (views != views_.end()) todo.insert(todo.end(), views->second.begin(), views->second.end());
+    if (fresh.count(n) > 0) continue;
+    // One of the operators that copy when they must: nobody can tell what happened.
+    const bool again = n != root && (is_identity(*n) || undo_view(*n, n, n).has_value());
+    (known && again ? stale_ : unknown_).insert(n);
   }
 }
 
@@ -190,13 +276,22 @@ Value Tracer::record(const OpDef& op, std::vector<Value> args) {
   }
   if (!op.functional.empty() && written.is<Tensor>()) {
     Tensor self = written.as<Tensor>();
-    const bool only_shape = recorded.traits.view && !recorded.traits.identity;  // squeeze_
-    if (!only_shape) mark_aliases_stale(node->arg_node(0));
-    rebound_[self.id()] = keep_dtype(node, self.dtype(), op.base_name());
-    if (only_shape) self.become_view(wrap(node).as<Tensor>());
+    Node* own = own_node(self);
+    if (recorded.traits.view && !recorded.traits.identity) {  // squeeze_
+      note_alias(node);
+      if (own->opcode() == OpCode::GetAttr) written_attributes_.insert(own->target());
+      reshaped_[self.id()] = node;
+      self.become_view(wrap(node).as<Tensor>());
+    } else {
+      Node* value = keep_dtype(node, self.dtype(), op.base_name());
+      set_present(own, value);
+      write(own, value);
+      if (self.node() == nullptr) written_constants_.push_back(self);
+    }
     kept_alive_.push_back(self);
     return written;
   }
+  note_alias(node);
   return wrap(node);
 }
 
@@ -213,8 +308,8 @@ Tensor Tracer::record_module(const std::string& path, const std::shared_ptr<Modu
 // A captured model has no state that a run changes. The batch counter of batch norm in training
 // mode is not used by any operator, so it may be lost.
 void Tracer::refuse_buffer_writes() const {
-  for (const auto& [id, path] : attribute_paths_) {
-    if (rebound_.count(id) == 0 || ends_with(path, "num_batches_tracked")) continue;
+  for (const std::string& path : written_attributes_) {
+    if (ends_with(path, "num_batches_tracked")) continue;
     if (module_.has_attr(path) && module_.attr(path).kind == AttrKind::Constant) continue;
     throw NotImplementedError(
         cat("the model writes to its parameter or buffer '", path, "' in forward()"),

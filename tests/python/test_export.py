@@ -186,15 +186,89 @@ def test_constants_written_in_forward_are_values():
     assert gm(torch.tensor([1.0, 5.0])).tolist() == [2, 10]
 
 
-def test_reading_memory_changed_through_a_view_is_refused():
+def writes_through(take):
     def forward(self, x):
         base = x * 1
-        view = base.view(-1)
+        before = base[1:]
+        view = take(base)
+        view.mul_(2)
+        again = base.transpose(0, 1)
+        base.sub_(1)
+        return base, view, before, again, x
+
+    return forward
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda t: t.view(-1),
+        lambda t: t[1:],
+        lambda t: t[:, 1:-1:2],
+        lambda t: t[-1],
+        lambda t: t.transpose(0, 1)[2],
+        lambda t: t.t().unsqueeze(0)[:, 1:],
+        lambda t: t.view(2, 2, 3).permute(2, 0, 1)[1],
+        lambda t: t[0:1].squeeze(0)[3:].detach(),
+        lambda t: t.unflatten(1, (3, 2))[:, :, 0],
+    ],
+)
+def test_writes_through_views_reach_everything_that_shares_the_memory(take):
+    x = torch.arange(12.0).view(2, 6)
+    forward = writes_through(take)
+    want = forward(None, x.clone())
+    gm = capture(forward, x)
+    for a, b in zip(gm(x), want):
+        assert a.tolist() == b.tolist()
+    assert not [t for t in calls(gm) if t.split(".")[1].endswith("_")]
+    assert {"aten.slice_scatter.default", "aten.select_scatter.default", "aten.view_as.default", "aten.transpose.int"} & set(calls(gm))
+
+
+@pytest.mark.parametrize(
+    "take",
+    [lambda t: t.clone(), lambda t: t.clone()[0], lambda t: torch.ops.aten.view_copy.default(t, [-1]), lambda t: t + 0],
+)
+def test_writes_into_copies_stay_there(take):
+    x = torch.arange(12.0).view(2, 6)
+    forward = writes_through(take)
+    want = forward(None, x.clone())
+    for a, b in zip(capture(forward, x)(x), want):
+        assert a.tolist() == b.tolist()
+
+
+def test_a_mask_filled_region_by_region():
+    """As in shifted windows: a new tensor, written through slices of slices."""
+
+    def forward(self, x):
+        mask = x.new_zeros(4, 4)
+        for i, rows in enumerate((slice(0, 2), slice(2, 3), slice(3, None))):
+            for k, columns in enumerate((slice(0, -2), slice(-2, None))):
+                mask[rows, columns].fill_(3 * i + k)
+        return x + mask
+
+    x = torch.ones(4, 4)
+    gm = capture(forward, x)
+    assert gm(x).tolist() == forward(None, x).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [4, 4, 5, 5], [7, 7, 8, 8]]
+
+
+def test_reading_memory_changed_through_what_may_be_a_copy_is_refused():
+    def forward(self, x):
+        base = x * 1
+        view = base.reshape(-1)
         view.relu_()
         return base + 1
 
-    with pytest.raises(torch.NotImplementedError, match="shares memory"):
+    with pytest.raises(torch.NotImplementedError, match="'mul' shares memory"):
         capture(forward, torch.ones(2, 2))
+
+    def constant(self, x):
+        table = torch.zeros(2, 2)
+        row = table[0]
+        row += x
+        return table * 1 + row
+
+    with pytest.raises(torch.NotImplementedError, match="constant shares memory"):
+        capture(constant, torch.ones(2))
 
 
 def test_writing_a_buffer_is_refused():

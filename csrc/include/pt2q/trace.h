@@ -69,15 +69,29 @@ class Tracer {
   Value lower_value(const Value& value);
   void describe_origin(Node* node, const std::string& source_fn) const;
   Node* keep_dtype(Node* node, DType wanted, const std::string& source_fn);
-  // After an in-place write to `node`: what shares its memory must not be read again.
-  void mark_aliases_stale(Node* node);
+  // In-place writes. Nodes that view one another form a family; each has the value that its memory
+  // has now. own_node: the node a tensor was made by, or reads its attribute with.
+  Node* own_node(const Tensor& tensor);
+  void note_alias(Node* node);
+  Node* present(Node* own);  // the value of its memory; throws when that cannot be told
+  void set_present(Node* own, Node* value);
+  void write(Node* own, Node* value);
+  Node* add_like(const Node& model, const std::string& op, std::vector<Value> args);
+  void refuse_stale_constant(const Tensor& tensor) const;
   void refuse_buffer_writes() const;
 
   GraphModule& module_;
   std::unordered_map<const void*, std::string> attribute_paths_;  // Tensor::id → path
   std::unordered_map<const void*, Node*> attribute_nodes_;
-  std::unordered_map<const void*, Node*> rebound_;  // tensors an in-place call has changed
-  std::unordered_set<const Node*> stale_;
+  std::unordered_map<const void*, Node*> reshaped_;  // tensors that squeeze_ and its kin changed
+  std::unordered_map<const Node*, Node*> present_;   // values other than the node itself
+  std::unordered_map<const Node*, Node*> owner_;     // the inverse
+  std::unordered_map<const Node*, Node*> viewed_;    // view → what it is a view of
+  std::unordered_map<const Node*, std::vector<Node*>> views_;
+  std::unordered_set<const Node*> stale_;    // the view must be taken again
+  std::unordered_set<const Node*> unknown_;  // copy or view: nobody can tell
+  std::unordered_set<std::string> written_attributes_;
+  std::vector<Tensor> written_constants_;
   std::vector<Tensor> kept_alive_;
 };
 
