@@ -2,10 +2,12 @@
 #include "base/cpu.h"
 #include "base/parallel.h"
 #include "bindings/bindings.h"
+#include "kernels/isa.h"
 
 namespace pt2q::python {
 
 void bind_system(py::module_& m) {
+  kernels::best_isa();  // reads PT2Q_MAX_ISA before the first kernel runs
   m.def(
       "cpu_info",
       [] {

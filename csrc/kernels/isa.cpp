@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/cpu.h"
+#include "hwy/targets.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -17,8 +18,23 @@ Isa cap_from_environment() {
   return value == nullptr || *value == '\0' ? Isa::amx : isa_from_label(value);
 }
 
+// Keeps Highway's kernels within the cap, too: they choose among targets of their own.
+void limit_highway(Isa cap) {
+  int64_t disabled = 0;
+  if (cap < Isa::avx512) disabled |= HWY_AVX3 | HWY_AVX3_DL;
+  if (cap < Isa::avx2) disabled |= HWY_AVX2 | HWY_SSE4 | HWY_SSSE3;
+  hwy::DisableTargets(disabled);
+  hwy::GetChosenTarget().DeInit();  // the next call chooses anew
+}
+
+Isa first_cap() {
+  const Isa cap = cap_from_environment();
+  if (cap < Isa::avx512) limit_highway(cap);
+  return cap;
+}
+
 std::atomic<Isa>& cap() {
-  static std::atomic<Isa> value{cap_from_environment()};
+  static std::atomic<Isa> value{first_cap()};
   return value;
 }
 
@@ -35,7 +51,10 @@ Isa native_isa() {
 
 Isa best_isa() { return std::min(native_isa(), cap().load()); }
 
-void set_isa_cap(Isa value) { cap().store(value); }
+void set_isa_cap(Isa value) {
+  cap().store(value);
+  limit_highway(value);
+}
 
 const char* isa_label(Isa isa) {
   switch (isa) {

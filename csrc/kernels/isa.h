@@ -13,7 +13,7 @@ Isa native_isa();
 // native_isa() limited by set_isa_cap() or, until that is called, by the environment variable
 // PT2Q_MAX_ISA (portable, avx2, avx512, avx512_vnni or amx; read once).
 Isa best_isa();
-// Affects plans made later, in the whole process.
+// Affects plans made later, and all kernels that are not part of a plan, in the whole process.
 void set_isa_cap(Isa cap);
 
 const char* isa_label(Isa isa);

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -146,6 +150,66 @@ def test_schemas_are_pytorchs() -> None:
         schema = str(getattr(getattr(OPS, packet), overload or "default")._schema)
         ours = {s.split("(")[0]: "(" + s.split("(", 1)[1] for s in _core.packet_schemas(f"quantized_decomposed.{packet}")}
         assert ours[f"quantized_decomposed.{packet}.{overload or 'default'}"] == "(" + schema.split("(", 1)[1]
+
+
+# --- the scalar route ------------------------------------------------------------------------------
+
+REPLAY = """
+import pickle, sys
+import pt2q
+from pt2q import _core
+calls = pickle.load(open(sys.argv[1], "rb"))
+def value(a):
+    return getattr(_core, a[1]) if a[0] == "dtype" else pt2q.from_numpy(a[1]) if a[0] == "array" else a[1]
+def bits(r):
+    return [bits(i) for i in r] if isinstance(r, (tuple, list)) else (str(r.dtype), r.numpy().tobytes())
+def run(name, args):
+    return bits(_core.call("quantized_decomposed." + name, *[value(a) for a in args]))
+pickle.dump([run(*c) for c in calls], open(sys.argv[2], "wb"))
+"""
+CALLS: list[Any] = []
+
+
+def described(argument: Any) -> Any:
+    if isinstance(argument, torch.Tensor):
+        return "array", argument.numpy()
+    return ("dtype", name_of(argument)) if isinstance(argument, torch.dtype) else ("plain", argument)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 300), SCALES, st.integers(-300, 300), ranges(), st.integers(0, 2**31), st.lists(FLOATS, min_size=1, max_size=40))
+def collect_calls(n, scale, zp, dtype_range, seed, values) -> None:
+    dtype, lo, hi = dtype_range
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(3, n, generator=g) * 100 * scale
+    at = torch.randint(0, 3 * n, (len(values),), generator=g)
+    x.view(-1)[at] = torch.tensor(values, dtype=torch.float32)
+    scales, zps = torch.full((3,), scale), torch.randint(-5, 9, (3,), generator=g)
+    q = torch.randint(lo, hi + 1, (3, n), generator=g).to(dtype)
+    for name, *args in (
+        ("quantize_per_tensor.default", x, scale, zp, lo, hi, dtype),
+        ("dequantize_per_tensor.default", q, scale, zp, lo, hi, dtype),
+        ("quantize_per_channel.default", x, scales, zps, 0, lo, hi, dtype),
+        ("dequantize_per_channel.default", q, scales, zps, 0, lo, hi, dtype),
+        ("choose_qparams.tensor", x, *RANGES[dtype], 2.0**-23, dtype),
+        ("fake_quant_per_channel.default", x, scales.clamp(1e-30), zps, 0, -128, 127),
+    ):  # fmt: skip
+        CALLS.append((name, [described(a) for a in args]))
+
+
+def test_every_route_has_the_same_bits(tmp_path) -> None:
+    """Vector kernels against the scalar ones, which PT2Q_MAX_ISA=portable leaves alone."""
+    CALLS.clear()
+    collect_calls()
+    (tmp_path / "calls").write_bytes(pickle.dumps(CALLS))
+    results = []
+    for isa in ("amx", "avx2", "portable"):
+        out = tmp_path / isa
+        subprocess.run([sys.executable, "-c", REPLAY, tmp_path / "calls", out], check=True, env={**os.environ, "PT2Q_MAX_ISA": isa})
+        results.append(pickle.loads(out.read_bytes()))
+    assert len(results[0]) == len(CALLS) >= 1000
+    for call, *answers in zip(CALLS, *results, strict=True):
+        assert answers[0] == answers[1] == answers[2], call
 
 
 X, U = torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.uint8)
