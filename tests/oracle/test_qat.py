@@ -79,6 +79,24 @@ class TwoBranches(nn.Module):
         return self.bna(a) + self.bnb(b)
 
 
+class InvertedResidual(nn.Module):
+    """A block of MobileNetV2: expansion, depthwise, projection, all with batch norm, and the shortcut."""
+
+    shape = (2, 3, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.expand, self.bn1 = nn.Conv2d(3, 6, 1, bias=False), nn.BatchNorm2d(6)
+        self.depthwise, self.bn2 = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), nn.BatchNorm2d(6)
+        self.project, self.bn3 = nn.Conv2d(6, 3, 1, bias=False), nn.BatchNorm2d(3)
+        self.act1, self.act2 = nn.ReLU6(), nn.ReLU6()
+
+    def forward(self, x):
+        y = self.act1(self.bn1(self.expand(x)))
+        y = self.act2(self.bn2(self.depthwise(y)))
+        return x + self.bn3(self.project(y))
+
+
 def quantizers(kind: str):
     """(torchao's, ours) of one configuration."""
     if kind == "x86":
@@ -142,6 +160,7 @@ MODELS = {
     "transposed 2d without bias": lambda: ConvBn(2, bias=False, relu=False, transposed=True, stride=2),
     "residual block": TwoConvs,
     "two branches": TwoBranches,
+    "inverted residual": InvertedResidual,
 }
 # One configuration each: the peer takes seconds to prepare and to convert.
 CASES = [
@@ -155,6 +174,7 @@ CASES = [
     ("transposed 2d without bias", "xnnpack"),
     ("residual block", "x86"),
     ("two branches", "xnnpack"),
+    ("inverted residual", "x86"),
 ]
 
 
@@ -248,10 +268,16 @@ def test_eps_and_momentum_of_the_model_are_kept():
 
 
 class Peer:
-    from torch import int8, int32, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric, uint8, zeros
-    from torchao.quantization.pt2e import FusedMovingAvgObsFakeQuantize, MovingAverageMinMaxObserver
+    from torch import int8, int32, per_channel_affine, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric
+    from torch import uint8, zeros
+    from torchao.quantization.pt2e import (
+        FusedMovingAvgObsFakeQuantize,
+        MovingAverageMinMaxObserver,
+        MovingAveragePerChannelMinMaxObserver,
+    )
     from torchao.quantization.pt2e.quantizer import (
         DerivedQuantizationSpec,
+        FixedQParamsQuantizationSpec,
         QuantizationAnnotation,
         QuantizationSpec,
         Quantizer,
@@ -260,11 +286,13 @@ class Peer:
 
 
 class Ours:
-    from pt2q import int8, int32, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric, uint8, zeros
+    from pt2q import int8, int32, per_channel_affine, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric
+    from pt2q import uint8, zeros
     from pt2q.ao.quantization.fake_quantize import FusedMovingAvgObsFakeQuantize
-    from pt2q.ao.quantization.observer import MovingAverageMinMaxObserver
+    from pt2q.ao.quantization.observer import MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
     from pt2q.ao.quantization.quantizer import (
         DerivedQuantizationSpec,
+        FixedQParamsQuantizationSpec,
         QuantizationAnnotation,
         QuantizationSpec,
         Quantizer,
@@ -338,6 +366,76 @@ def test_references_to_rewritten_nodes_follow_them(derived_bias):
         if "dequantize" in mine.name:
             assert list(mine.args[1:5]) == pytest.approx(list(peer.args[1:5]), rel=1e-6)
     np.testing.assert_allclose(got(x.numpy()), want(x).detach().numpy(), atol=0.05)
+
+
+class Sigmoid(nn.Module):
+    shape = (2, 3, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return torch.sigmoid(self.conv(x))
+
+
+def fixed_and_wide(lib, fixed_spec):
+    """Fixed parameters behind sigmoid; per-channel weights that stay int32."""
+    act = lib.QuantizationSpec(
+        lib.uint8,
+        lib.FusedMovingAvgObsFakeQuantize.with_args(observer=lib.MovingAverageMinMaxObserver),
+        0,
+        255,
+        qscheme=lib.per_tensor_affine,
+    )
+    weight = lib.QuantizationSpec(
+        lib.int32,
+        lib.FusedMovingAvgObsFakeQuantize.with_args(observer=lib.MovingAveragePerChannelMinMaxObserver),
+        0,
+        2**31 - 1,
+        qscheme=lib.per_channel_affine,
+        ch_axis=0,
+    )
+    fixed = fixed_spec(
+        dtype=lib.uint8, scale=1 / 256, zero_point=0, quant_min=0, quant_max=255, qscheme=lib.per_tensor_affine
+    )
+
+    class Own(lib.Quantizer):
+        def annotate(self, model):
+            for n in model.graph.nodes:
+                if "conv2d" in str(n.target):
+                    maps = {n.args[0]: act, n.args[1]: weight}
+                    n.meta["quantization_annotation"] = lib.QuantizationAnnotation(maps, None, _annotated=True)
+                if "sigmoid" in str(n.target):
+                    n.meta["quantization_annotation"] = lib.QuantizationAnnotation({}, fixed, _annotated=True)
+            return model
+
+        def validate(self, model):
+            pass
+
+    return Own()
+
+
+def test_fixed_parameters_and_wide_weights_in_training():
+    module = Sigmoid().train()
+    x = torch.randn(*module.shape, generator=torch.Generator().manual_seed(4))
+    program = torch.export.export(module, (x,))
+    theirs = torch_flow.prepare_qat_pt2e(program.module(), fixed_and_wide(Peer, Peer.FixedQParamsQuantizationSpec))
+    ours = bridge.from_exported(program).module()
+    ours = quantize_pt2e.prepare_qat_pt2e(ours, fixed_and_wide(Ours, Ours.FixedQParamsQuantizationSpec))
+    assert observers(ours) == observers(theirs)
+    trained = bridge.to_torch(ours)
+    assert torch.equal(trained(x), theirs(x))
+    assert_same_states(trained, theirs)
+    got = quantize_pt2e.convert_pt2e(bridge.load_back(ours, trained))
+    want = torch_flow.convert_pt2e(theirs)
+    fixed = [[list(n.args[1:5]) for n in m.graph.nodes if "dequantize_per_tensor" in str(n.target)] for m in (got, want)]
+    assert fixed[0] == fixed[1] and [1 / 256, 0, 0, 255] in fixed[0]
+    state = got.state_dict()
+    for key, value in want.state_dict().items():
+        if key.startswith(("_frozen", "_scale", "_zero")):
+            assert_same(state[key], value)
+    assert any(value.dtype == torch.int32 and value.dim() == 4 for value in want.state_dict().values())
 
 
 class BlockAndLinear(nn.Module):

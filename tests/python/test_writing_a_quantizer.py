@@ -311,6 +311,63 @@ def test_specs_that_do_not_fit_are_named():
         annotate(next(iter(exported().graph.nodes)), output="int8")
 
 
+def test_erased_nodes_are_named():
+    def erased(model, use):
+        n = {node.name: node for node in model.graph.nodes}
+        with model.graph.inserting_after(n["x"]):
+            gone = model.graph.call_function(torch.ops.aten.neg.default, (n["x"],))
+        use(n["relu"], gone)
+        model.graph.erase_node(gone)
+
+    uses = (
+        lambda relu, gone: annotate(relu, {gone: act_quantization_spec}),
+        lambda relu, gone: annotate(relu, output=SharedQuantizationSpec(gone)),
+    )
+    for use in uses:
+        with pytest.raises(ValueError, match="'relu' names 'neg_default', which was erased"):
+            prepare(lambda model, n, use=use: erased(model, use))
+
+
+def test_specs_refuse_what_no_observer_could_use():
+    for error, text, facts in (
+        (ValueError, "quant_min 5 must be <= quant_max 3", {"quant_min": 5, "quant_max": 3}),
+        (ValueError, "Ch_axis is < 0", {"ch_axis": -1, "qscheme": torch.per_channel_affine}),
+        (TypeError, "dtype", {"dtype": "int8"}),
+    ):
+        with pytest.raises(error, match=text):
+            QuantizationSpec(**{"dtype": torch.int8, "observer_or_fake_quant_ctr": HistogramObserver, **facts})
+    spec = QuantizationSpec(torch.int8, HistogramObserver, 0, 300)  # as in PyTorch, the observer refuses it
+    with pytest.raises(AssertionError, match="maximum bit range"):
+        prepare(lambda model, n: annotate(n["relu"], output=spec))
+
+
+def returning(**methods):
+    return type("Bad", (HistogramObserver,), methods)
+
+
+@pytest.mark.parametrize(
+    ("methods", "error", "text"),
+    [
+        ({"calculate_qparams": lambda self: (torch.tensor([-1.0]), torch.tensor([0]))}, ValueError, "scale -1 is not a positive"),
+        ({"calculate_qparams": lambda self: (torch.tensor([np.nan]), torch.tensor([0]))}, ValueError, "scale nan is not a positive"),
+        ({"calculate_qparams": lambda self: (torch.tensor([np.inf]), torch.tensor([0]))}, ValueError, "scale inf is not a positive"),
+        ({"calculate_qparams": lambda self: (torch.ones(1), torch.tensor([0, 1]))}, ValueError, "zero point has the shape"),
+        ({"calculate_qparams": lambda self: None}, TypeError, "must return the pair"),
+        ({"calculate_qparams": lambda self: ("a", "b")}, TypeError, "expected float, got str"),
+        ({"forward": lambda self, x: x.to(torch.int32)}, RuntimeError, "another tensor than its input"),
+        ({"forward": lambda self, x: "x"}, TypeError, "must return a tensor, got str"),
+        ({"forward": lambda self, x: (x, x)}, TypeError, "must return a tensor, got list"),
+        ({"forward": lambda self, x: 1 / 0}, ZeroDivisionError, "division by zero"),
+    ],
+)
+def test_what_an_observer_must_not_return(methods, error, text):
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    m = prepare(lambda model, n: annotate(n["relu"], output=QuantizationSpec(torch.int8, returning(**methods))))
+    with pytest.raises(error, match=text):
+        m(x)
+        convert_pt2e(m)
+
+
 class Shrinking(HistogramObserver):
     def forward(self, x):
         return x[:1]
