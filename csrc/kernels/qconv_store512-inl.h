@@ -142,10 +142,13 @@ class Store512 {
     }
   }
 
-  // Fewer channels than the panels hold.
+  // Fewer channels than the panels hold. Masked loads and stores of bytes are slow; half a panel is
+  // common.
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void put_tails(const __m512i (&acc)[kPixels][kPanels]) const {
-    const __mmask64 valid = (__mmask64{1} << out_.channels) - 1;
+    const int left = out_.channels - 16 * (kPanels - 1);  // of the last panel
+    const bool half = left == 8;
+    const auto valid = static_cast<__mmask16>((1U << left) - 1);
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
       __m512i q[4];
@@ -158,12 +161,34 @@ class Store512 {
         __m512 y = real(acc[i][j < kPanels ? j : 0], j);
         if (residual_ != nullptr) {
           const auto* at = residual_ + i * residual_step_ + 16 * j;
-          y = add<Add::any>(y, _mm_maskz_loadu_epi8(static_cast<__mmask16>(valid >> (16 * j)), at));
+          y = add<Add::any>(
+              y, j + 1 < kPanels ? load16(at) : (half ? load8(at) : load_part(at, valid)));
         }
         q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
       }
-      _mm512_mask_storeu_epi8(dst_ + i * step_, valid, pack<false>(q[0], q[1], q[2], q[3]));
+      const __m512i x = pack<false>(q[0], q[1], q[2], q[3]);
+      uint8_t* const to = dst_ + i * step_;
+      if (kPanels > 1) put16(to, _mm512_castsi512_si128(x));
+      if (kPanels > 2) put16(to + 16, _mm512_extracti32x4_epi32(x, 1));
+      if (kPanels > 3) put16(to + 32, _mm512_extracti32x4_epi32(x, 2));
+      const __m128i last = _mm512_extracti32x4_epi32(x, kPanels - 1);
+      uint8_t* const end = to + 16 * (kPanels - 1);
+      if (half) {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(end), last);
+      } else {
+        _mm_mask_storeu_epi8(end, valid, last);
+      }
     }
+  }
+
+  static __m128i load16(const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  }
+  static __m128i load8(const uint8_t* p) {
+    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  }
+  static __m128i load_part(const uint8_t* p, __mmask16 valid) {
+    return _mm_maskz_loadu_epi8(valid, p);
   }
 
   alignas(64) static constexpr int32_t kOrder[16] = {0, 4, 8,  12, 1, 5, 9,  13,

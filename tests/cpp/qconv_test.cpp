@@ -241,7 +241,7 @@ TEST(QConv, ChannelSlicesAndSignedTypes) {
 // u8 without zero points or bounds takes fewer instructions; the last shape's weights exceed L1.
 TEST(QConv, ResidualsWithoutZeroPoint) {
   std::mt19937 rng(11);
-  for (const int64_t out : {16, 32, 48, 64, 100, 320}) {
+  for (const int64_t out : {16, 24, 32, 40, 48, 56, 64, 100, 320}) {
     for (const int32_t zero_point : {0, 1}) {
       Case c;
       c.spec.shape = conv(2, 5, 5, out == 320 ? 256 : 20, out, 1, 1, 0);
