@@ -28,6 +28,7 @@ constexpr const char* kVersion = "v1";
 constexpr const char* kMagic = "pt2q cache 1\n";
 constexpr size_t kHead = 13 + 4 + 4 + 4;  // magic, checksum, sizes of key and value
 constexpr uint64_t kLargestEntry = uint64_t{16} << 20;
+constexpr unsigned kStoresPerSweep = 32;           // looking at every entry takes time
 constexpr auto kLeftover = std::chrono::hours(1);  // age of temporary files nobody will finish
 
 uint64_t fnv1a(const std::string& text, uint64_t start) {
@@ -128,13 +129,14 @@ bool DiskCache::store(const std::string& key, const std::string& value) const {
   std::error_code error;
   fs::create_directories(fs::path(path).parent_path(), error);
   if (error) return false;
-  const std::string temporary = cat(path, ".", ::getpid(), ".", count++, ".tmp");
+  const unsigned number_of_this = count++;
+  const std::string temporary = cat(path, ".", ::getpid(), ".", number_of_this, ".tmp");
   if (!write_file(temporary, entry_text(key, value)) ||
       ::rename(temporary.c_str(), path.c_str()) != 0) {
     ::unlink(temporary.c_str());
     return false;
   }
-  evict();
+  if (number_of_this % kStoresPerSweep == 0) evict();
   return true;
 }
 

@@ -17,7 +17,7 @@ class DiskCache {
   // The one of this process, as the environment says at the time of the call.
   static DiskCache open();
   // In `directory`, made when the first entry is stored; "": off. All entries together take about
-  // `max_bytes` at most: the ones not used for longest go first.
+  // `max_bytes` at most, looked at now and then: the ones not used for longest go first.
   explicit DiskCache(std::string directory, uint64_t max_bytes = uint64_t{64} << 20);
 
   bool enabled() const { return !directory_.empty(); }

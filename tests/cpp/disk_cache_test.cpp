@@ -101,9 +101,8 @@ TEST_F(DiskCacheTest, TheLeastRecentlyUsedGoFirst) {
     fs::last_write_time(cache.path_of(key),
                         fs::file_time_type::clock::now() - std::chrono::seconds(100 - i));
   }
-  EXPECT_EQ(files(), 9U);
-  EXPECT_TRUE(cache.find("0").has_value());  // used now
-  EXPECT_TRUE(cache.store("9", value));
+  EXPECT_TRUE(cache.find("0").has_value());                           // used now
+  for (int i = 0; i < 32; ++i) EXPECT_TRUE(cache.store("9", value));  // one of them looks
   EXPECT_TRUE(cache.find("0").has_value());
   EXPECT_TRUE(cache.find("9").has_value());
   EXPECT_FALSE(cache.find("1").has_value());
