@@ -36,8 +36,11 @@ class Builder {
     read_calling_convention();
     bind_inputs(json_array(json_field(signature, "input_specs"), "input_specs"));
     for (size_t i = 0; i < file_.nodes.size(); ++i) {
-      if (!live_.needed[i]) continue;
       try {
+        if (!live_.needed[i]) {
+          refuse_lost_write(file_.nodes[i]);
+          continue;
+        }
         add_node(file_.nodes[i], i);
       } catch (Error& e) {
         e.at_op(file_.nodes[i].target).at_node(value_name(file_.nodes[i]));
@@ -200,6 +203,7 @@ class Builder {
     check_meta(value, Value(TensorMeta{to_sym(tensor.sizes()), tensor.dtype(), Device()}));
     if (!module_->has_attr(name)) module_->set_attr(name, tensor, kind);
     attributes_.insert(value);
+    if (kind == AttrKind::Buffer || kind == AttrKind::NonPersistentBuffer) buffers_.insert(value);
     if (!used) return;
     Node* node = module_->graph().get_attr(name);
     node->meta.val = TensorMeta{to_sym(tensor.sizes()), tensor.dtype(), Device()};
@@ -354,6 +358,16 @@ class Builder {
         cat("the model changes its buffer '", name,
             "' while running; state that outlives a call is not supported"),
         "export the model in evaluation mode, or pass the state as input and output");
+  }
+
+  // A write that nothing in the graph reads is seen by the next call. Only the batch counter of
+  // batch norm, which no operator reads at all, may be lost.
+  void refuse_lost_write(const FileNode& node) const {
+    const OpDef* op = op_table().find(node.target);
+    if (op == nullptr || op->functional.empty() || op->traits.identity) return;
+    const std::string name = aliases_.representative(first_reference(node));
+    if (buffers_.count(name) > 0 && !ends_with(name, "num_batches_tracked"))
+      refuse_buffer_write(name);
   }
 
   bool used_after(const std::string& name, size_t index) const {
@@ -520,6 +534,7 @@ class Builder {
   std::map<std::string, Node*> views_;               // what a view was before anything was written
   std::map<std::string, ActiveLinks> active_links_;  // by AliasSets::representative
   std::set<std::string> attributes_;  // values that are parameters, buffers or constants
+  std::set<std::string> buffers_;     // ... those that are buffers
 };
 
 }  // namespace

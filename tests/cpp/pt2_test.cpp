@@ -250,6 +250,18 @@ TEST(Pt2Reader, WritesThroughWhatMayBeACopyAreRefused) {
       {"relu_"})));
 }
 
+TEST(Pt2Reader, StateThatTheGraphDoesNotReadIsRefusedToo) {
+  const auto program = [](const std::string& written) {
+    return program_of(
+        {node("aten.view.default", {{"self", tensor("b_b")}, {"size", {{"as_ints", {6}}}}}, "flat"),
+         node("aten.relu_.default", {{"self", tensor(written)}}, "relu_"),
+         node("aten.neg.default", {{"self", tensor("x")}}, "neg")},
+        {"neg"});
+  };
+  EXPECT_THROW(load_text(program("b_b")), NotImplementedError);
+  EXPECT_THROW(load_text(program("flat")), NotImplementedError);
+}
+
 TEST(Pt2Reader, StateIsRefused) {
   EXPECT_THROW(load_text(program_of(
                    {node("aten.relu_.default", {{"self", tensor("b_b")}}, "relu_")}, {"relu_"})),
