@@ -133,6 +133,11 @@ TEST(QDepthwise, WritesASliceOfAWiderBufferOnly) {
   expect_equal_to_reference(c, "strided");
 }
 
+// Large enough for rows to be fetched ahead.
+TEST(QDepthwise, EqualsReferenceForInputsThatExceedTheCache) {
+  expect_equal_to_reference(make_case(depthwise_shape(2, 150, 150, 96, 3, 2, 1), 91), "large");
+}
+
 TEST(QDepthwise, AccumulatesExactlyAtTheExtremes) {
   Case c = make_case(depthwise_shape(1, 8, 8, 64, 3, 1, 1), 3);
   std::fill(c.weights.begin(), c.weights.end(), int8_t{127});
