@@ -158,20 +158,7 @@ int64_t attention_scratch(const AttentionShape&) { return 0; }
 
 void attend(const AttentionShape& s, const AttentionHead& head, int64_t first, int64_t last,
             float*) {
-  AttentionShape one = s;
-  one.batch = one.heads = 1;
-  one.length = last - first;
-  AttentionHead from = head;
-  AttentionMask mask;
-  if (head.added != nullptr) mask.added = head.added + first * s.mask[2];
-  if (head.allowed != nullptr) mask.allowed = head.allowed + first * s.mask[2];
-  if (s.causal) {  // rows keep their number
-    one.length = last;
-    first = 0;
-    mask = {head.added, head.allowed};
-  }
-  attention_reference(one, from.q + first * s.q[2], from.k, from.v, mask,
-                      from.out + first * s.out[2]);
+  attend_rows_reference(s, head, first, last);
 }
 
 #endif  // HWY_NATIVE_FMA

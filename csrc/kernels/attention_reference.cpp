@@ -29,12 +29,16 @@ void attend_row(const AttentionShape& s, const AttentionHead& head, int64_t i, f
 
 }  // namespace
 
+void attend_rows_reference(const AttentionShape& shape, const AttentionHead& head, int64_t first,
+                           int64_t last) {
+  std::vector<float> scores(static_cast<size_t>(shape.source));
+  for (int64_t i = first; i < last; ++i) attend_row(shape, head, i, scores.data());
+}
+
 void attention_reference(const AttentionShape& shape, const float* q, const float* k,
                          const float* v, const AttentionMask& mask, float* out) {
-  std::vector<float> scores(static_cast<size_t>(shape.source));
   for (int64_t h = 0; h < shape.batch * shape.heads; ++h) {
-    const AttentionHead head = attention_head(shape, h, q, k, v, mask, out);
-    for (int64_t i = 0; i < shape.length; ++i) attend_row(shape, head, i, scores.data());
+    attend_rows_reference(shape, attention_head(shape, h, q, k, v, mask, out), 0, shape.length);
   }
 }
 

@@ -32,6 +32,10 @@ inline AttentionHead attention_head(const AttentionShape& s, int64_t index, cons
           out + b * s.out[0] + h * s.out[1]};
 }
 
+// Rows [first, last) of one head with plain loops.
+void attend_rows_reference(const AttentionShape& shape, const AttentionHead& head, int64_t first,
+                           int64_t last);
+
 // Keys that query row i may look at, before the mask.
 inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
   return s.causal ? std::min(s.source, i + 1) : s.source;
