@@ -110,6 +110,7 @@ void attend_block(const AttentionShape& s, const AttentionHead& head, const floa
   const int64_t pitch = (s.source + width - 1) / width * width;
   const int64_t keys = visible_keys(s, first + count - 1);
   const size_t lanes = hn::Lanes(FloatTag());
+  const FloatVec scale = hn::Set(FloatTag(), s.scale);
   Rows queries, probabilities;
   for (int64_t r = 0; r < kRows; ++r) {
     queries.p[r] = head.q + (first + std::min(r, count - 1)) * s.q[2];
@@ -118,7 +119,7 @@ void attend_block(const AttentionShape& s, const AttentionHead& head, const floa
   for (int64_t j = 0; j < keys; j += width) {
     multiply<kVectors>(queries, s.depth, packed + j * s.depth, width,
                        [&](size_t r, size_t c, FloatVec sum) HWY_ATTR {
-                         hn::StoreU(sum, FloatTag(),
+                         hn::StoreU(hn::Mul(sum, scale), FloatTag(),
                                     scores + static_cast<int64_t>(r) * pitch + j + c * lanes);
                        });
   }
@@ -126,7 +127,7 @@ void attend_block(const AttentionShape& s, const AttentionHead& head, const floa
   for (int64_t r = 0; r < kRows; ++r) {
     float* row = scores + r * pitch;
     const int64_t n = r < count ? visible_keys(s, first + r) : 0;
-    if (n > 0 && scale_and_mask(s, head, first + r, n, row)) {
+    if (n > 0 && mask_scores(s, head, first + r, n, row)) {
       inverse[r] = softmax_exponentials(row, static_cast<size_t>(n), row);
       std::fill(row + n, row + keys, 0.0f);
     } else {

@@ -14,11 +14,11 @@ void attend_row(const AttentionShape& s, const AttentionHead& head, int64_t i, f
     for (int64_t e = 0; e < s.depth; ++e) {
       sum = std::fma(head.q[i * s.q[2] + e], head.k[j * s.k[2] + e], sum);
     }
-    scores[j] = sum;
+    scores[j] = sum * s.scale;
   }
   float* out = head.out + i * s.out[2];
   std::fill(out, out + s.value_depth, 0.0f);
-  if (!scale_and_mask(s, head, i, n, scores)) return;
+  if (!mask_scores(s, head, i, n, scores)) return;
   const float inverse = softmax_exponentials_reference(scores, n, scores);
   for (int64_t j = 0; j < n; ++j) {
     const float* v = head.v + j * s.v[2];

@@ -41,11 +41,10 @@ inline int64_t visible_keys(const AttentionShape& s, int64_t i) {
   return s.causal ? std::min(s.source, i + 1) : s.source;
 }
 
-// scores[0, n) of row i: scaled and masked. False when nothing is left to look at.
-inline bool scale_and_mask(const AttentionShape& s, const AttentionHead& head, int64_t i, int64_t n,
-                           float* scores) {
+// Masks scores[0, n), scaled before, of row i. False when nothing is left to look at.
+inline bool mask_scores(const AttentionShape& s, const AttentionHead& head, int64_t i, int64_t n,
+                        float* scores) {
   constexpr float kNever = -std::numeric_limits<float>::infinity();
-  for (int64_t j = 0; j < n; ++j) scores[j] *= s.scale;
   if (head.added == nullptr && head.allowed == nullptr) return true;
   const int64_t at = i * s.mask[2], step = s.mask[3];
   if (head.added != nullptr) {

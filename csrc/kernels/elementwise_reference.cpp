@@ -129,7 +129,7 @@ float binary_value(Binary op, float a, float b, bool relu) {
 float softmax_exponentials_reference(const float* x, int64_t n, float* y) {
   float most = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < n; ++i) most = x[i] > most ? x[i] : most;
-  for (int64_t i = 0; i < n; ++i) y[i] = Math::exp(x[i] - most);
+  for (int64_t i = 0; i < n; ++i) y[i] = Math::exp_of_negative(x[i] - most);
   return 1.0f / interleaved_sum(n, [&](int64_t i) { return y[i]; });
 }
 

@@ -171,9 +171,10 @@ void post_op_block(const PostOp& op, float* values, int64_t n) {
   unary(unary_step(op), values, n, values);
 }
 
-float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual) {
+float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual,
+                     float row_scale) {
   const auto channel = static_cast<size_t>(oc);
-  const float scale = spec.scale.size() == 1 ? spec.scale[0] : spec.scale[channel];
+  const float scale = (spec.scale.size() == 1 ? spec.scale[0] : spec.scale[channel]) * row_scale;
   const float bias = spec.bias.empty() ? 0.0F : spec.bias[channel];
   float y = std::fma(static_cast<float>(acc), scale, bias);
   for (const PostOp& op : spec.ops) {

@@ -84,6 +84,19 @@ struct Epilogue {
 Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t groups,
                        double max_abs_acc);
 
+// Quantization parameters of input rows (pixels) that are known only when a run starts: acc is then
+// sum of xq * wq, and y = fma(float(acc - zero[row] * sum of wq), scale[row] * scale[oc],
+// bias[oc]).
+struct RowScales {
+  const float* scale = nullptr;
+  const int32_t* zero = nullptr;
+  ptrdiff_t step = 0;  // 1: one per row, 0: one for all
+
+  RowScales from(ptrdiff_t row) const {
+    return scale == nullptr ? *this : RowScales{scale + row * step, zero + row * step, step};
+  }
+};
+
 // Where a block of results goes. Row i of the block is output pixel i.
 struct EpilogueBlock {
   const int32_t* acc = nullptr;  // [rows, acc_stride], acc_stride a multiple of 16
@@ -96,12 +109,15 @@ struct EpilogueBlock {
   ptrdiff_t dst_stride = 0;  // elements between pixels
   const void* residual = nullptr;
   ptrdiff_t residual_stride = 0;
+  RowScales rows_scaled;          // of row 0; null scale: none
+  const int32_t* sums = nullptr;  // of the weights, this block's first channel
 };
 using EpilogueFn = void (*)(const Epilogue&, const EpilogueBlock&);
 
 // The scalar reference: one accumulator to its real value before output conversion, and to its
 // quantized value. `residual` points at one element of op.residual_type (null without `add`).
-float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual);
+float epilogue_value(const EpilogueSpec& spec, int32_t acc, int64_t oc, const void* residual,
+                     float row_scale = 1.0F);
 int32_t epilogue_quantize(const EpilogueSpec& spec, float y);
 
 // One float through a non-residual post-op: unary_value of elementwise.h, so that a fused

@@ -2,10 +2,10 @@
 // region, after all other includes; V is a distinct type per ISA, so no two files share a function.
 //
 // V: F (16 floats), I (16 int32); load_i, load_f, set_f, to_float, to_int (rint half even), fma,
-// mul, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x, y),
-// zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n), store_bf16(ptr,
-// f, n), store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 / store_q32x2 /
-// store_q16x4.
+// mul, mul_i, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x,
+// y), zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n),
+// store_bf16(ptr, f, n), store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 /
+// store_q32x2 / store_q16x4.
 #pragma once
 
 #include "kernels/epilogue.h"
@@ -19,6 +19,16 @@ struct EpilogueKernel {
 
   static F real(const EpilogueBlock& b, const int32_t* acc, int c) {
     return V::fma(V::to_float(V::load_i(acc + c)), V::load_f(b.scale + c), V::load_f(b.bias + c));
+  }
+
+  // The same with parameters of the row, where there are any.
+  static F real_at(const EpilogueBlock& b, int row, int c) {
+    const int32_t* acc = b.acc + row * b.acc_stride;
+    if (b.rows_scaled.scale == nullptr) return real(b, acc, c);
+    const RowScales of = b.rows_scaled.from(row);
+    const I zeros = V::mul_i(V::load_i(b.sums + c), V::set_i(*of.zero));
+    const F scale = V::mul(V::load_f(b.scale + c), V::set_f(*of.scale));
+    return V::fma(V::to_float(V::sub_i(V::load_i(acc + c), zeros)), scale, V::load_f(b.bias + c));
   }
 
   static F add_residual(const PostOp& op, const void* residual, ptrdiff_t at, int n, F y) {
@@ -68,7 +78,7 @@ struct EpilogueKernel {
     for (int row = 0; row < b.rows; ++row) {
       for (int c = 0; c < b.channels; c += 16) {
         const int n = b.channels - c < 16 ? b.channels - c : 16;
-        F y = real(b, b.acc + row * b.acc_stride, c);
+        F y = real_at(b, row, c);
         for (int i = 0; i < e.op_count; ++i) y = step(e.ops[i], b, row, c, n, y);
         store_general(e, b, row * b.dst_stride + c, n, y);
       }
@@ -105,9 +115,7 @@ struct EpilogueKernel {
           body(first + r, c0 + c, columns - c < 16 ? columns - c : 16, values + r * pitch + c);
       }
     };
-    each([&](int row, int c, int, float* at) {
-      V::store_fn(at, real(b, b.acc + row * b.acc_stride, c), 16);
-    });
+    each([&](int row, int c, int, float* at) { V::store_fn(at, real_at(b, row, c), 16); });
     for (int i = 0; i < e.op_count; ++i) {
       if (!is_short(e.ops[i].kind)) {
         post_op_block(e.ops[i], values, rows * pitch);

@@ -96,7 +96,7 @@ HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
   FloatVec most = hn::Set(FloatTag(), kLowest);
   for_partials(x, n, kLowest, [&](FloatVec v, size_t) HWY_ATTR { most = hn::Max(v, most); });
   const FloatVec max = hn::MaxOfLanes(FloatTag(), most);
-  map_lanes(x, n, y, [&](FloatVec v) HWY_ATTR { return Math::exp(hn::Sub(v, max)); });
+  map_lanes(x, n, y, [&](FloatVec v) HWY_ATTR { return Math::exp_of_negative(hn::Sub(v, max)); });
   PartialSums sums;
   for_partials(y, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
   return 1.0f / sums.total();

@@ -42,6 +42,8 @@ void check(const QConvSpec& spec, const PackedWeights& w) {
   if (zero < 0 || zero > 255) fail("source zero point out of range");
   if (w.route.dot == DotKind::mixed && zero > w.src_max)
     fail("source zero point above the largest input the weights were packed for");
+  if (spec.scaled_rows && (zero != 0 || s.pad_top + s.pad_left + s.pad_bottom + s.pad_right != 0))
+    fail("rows with parameters of their own have neither a zero point nor padding");
   if ((spec.src_stride != 0 && spec.src_stride < s.in_c) ||
       (spec.dst_stride != 0 && spec.dst_stride < s.out_c) ||
       (spec.residual_stride != 0 && spec.residual_stride < s.out_c))
@@ -109,6 +111,7 @@ void ConvPlan::build() {
   const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
   const double depth = static_cast<double>(weights->shape.in_c * s.kernel_h * s.kernel_w);
   epilogue = make_epilogue(spec.epilogue, s.out_c, s.groups, depth * 255 * 128);
+  epilogue.fast = epilogue.fast && !spec.scaled_rows;
   epilogue_fn = epilogue_for(weights->route);
   dot = dot_table_for(weights->route);
   stores = dot->stores && epilogue.fast;
@@ -291,12 +294,17 @@ size_t QConv::scratch_bytes() const {
   return static_cast<size_t>(plan_->slot_bytes) * static_cast<size_t>(plan_->threads);
 }
 
-void QConv::run(const void* src, void* dst, void* scratch, const void* residual) const {
+void QConv::run(const void* src, void* dst, void* scratch, const void* residual,
+                const RowScales& rows) const {
   if (plan_->epilogue.has_add && residual == nullptr) {
     throw ValueError("qconv " + shape_text(plan_->spec.shape) + ": no residual for the add");
   }
+  if (plan_->spec.scaled_rows != (rows.scale != nullptr)) {
+    throw ValueError("qconv " + shape_text(plan_->spec.shape) +
+                     ": parameters of rows are given where the plan has none, or missing");
+  }
   plan_->run({static_cast<const uint8_t*>(src), static_cast<uint8_t*>(dst),
-              static_cast<const uint8_t*>(residual), static_cast<uint8_t*>(scratch)});
+              static_cast<const uint8_t*>(residual), static_cast<uint8_t*>(scratch), rows});
 }
 
 void QConv::set_dst_stride(int64_t elements) {

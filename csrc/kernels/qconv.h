@@ -154,7 +154,8 @@ struct QConvSpec {
   int64_t dst_stride = 0;       // elements between pixels; 0 = out_c
   int64_t residual_stride = 0;  // elements between pixels; 0 = out_c
   EpilogueSpec epilogue;
-  int threads = 0;  // the most threads a run uses; 0 = num_threads() at planning
+  bool scaled_rows = false;  // runs bring RowScales; src_zero_point is 0 then, and no padding
+  int threads = 0;           // the most threads a run uses; 0 = num_threads() at planning
   QConvChoice choice;
 };
 
@@ -169,7 +170,9 @@ class QConv {
   size_t scratch_bytes() const;
   // src: NHWC; dst: NHWC, pointing at the first channel to write (a slice of a wider buffer is
   // fine); residual: null without an `add` post-op, may be dst.
-  void run(const void* src, void* dst, void* scratch, const void* residual = nullptr) const;
+  // `rows`: exactly when the spec says so.
+  void run(const void* src, void* dst, void* scratch, const void* residual = nullptr,
+           const RowScales& rows = {}) const;
   // Elements between output pixels of later runs. Throws ValueError when less than the channels.
   void set_dst_stride(int64_t elements);
   // For reports: "amx expanded 3x3 64->64".
@@ -189,6 +192,6 @@ std::vector<QConvChoice> qconv_choices(const QConvSpec& spec, const PackedWeight
 
 // The plain loops that define the result. dst in the epilogue's output type.
 void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* src, void* dst,
-                     const void* residual = nullptr);
+                     const void* residual = nullptr, const RowScales& rows = {});
 
 }  // namespace pt2q::kernels

@@ -52,6 +52,8 @@ EpilogueBlock ConvPlan::block_at(const Run& r, const Panels& p, int64_t pixel) c
     b.residual = r.residual + (pixel * spec.residual_stride + channel) * size;
     b.residual_stride = spec.residual_stride;
   }
+  b.rows_scaled = r.scales.from(pixel);
+  b.sums = weights->sums.data() + panel_index(p) * 16;
   return b;
 }
 
@@ -68,6 +70,7 @@ struct ConvPlan::DotOut {
     block.dst = static_cast<uint8_t*>(block.dst) + pixels * dst_step;
     if (block.residual != nullptr)
       block.residual = static_cast<const uint8_t*>(block.residual) + pixels * residual_step;
+    block.rows_scaled = block.rows_scaled.from(pixels);
   }
 };
 

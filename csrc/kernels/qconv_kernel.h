@@ -119,6 +119,8 @@ struct TileStore {
   int channels = 0;  // valid ones, at most 16 * panels
   const float* scale = nullptr;
   const float* bias = nullptr;
+  RowScales rows_scaled;  // of the pixel at dst
+  const int32_t* sums = nullptr;
 };
 
 // AMX: two tiles of pixels by two panels; a tile is 16 pixels (or fewer for tiny inputs).

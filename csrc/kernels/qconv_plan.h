@@ -58,6 +58,7 @@ struct ConvPlan {
     uint8_t* dst;
     const uint8_t* residual;
     uint8_t* scratch;
+    RowScales scales;
   };
   struct Task {
     int64_t image0, image1;  // images

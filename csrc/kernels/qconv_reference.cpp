@@ -4,8 +4,8 @@
 namespace pt2q::kernels {
 namespace {
 
-int32_t window_sum(const QConvSpec& spec, const int8_t* weights, const uint8_t* src, int64_t n,
-                   int64_t oh, int64_t ow, int64_t oc) {
+int32_t window_sum(const QConvSpec& spec, const int8_t* weights, const uint8_t* src,
+                   int32_t zero_point, int64_t n, int64_t oh, int64_t ow, int64_t oc) {
   const ConvShape& s = spec.shape;
   const int64_t stride = spec.src_stride != 0 ? spec.src_stride : s.in_c;
   const int64_t group_in = s.in_c / s.groups;
@@ -21,7 +21,7 @@ int32_t window_sum(const QConvSpec& spec, const int8_t* weights, const uint8_t* 
         const int32_t x =
             spec.src_is_s8 ? int32_t{static_cast<int8_t>(pixel[c])} : int32_t{pixel[c]};
         const int8_t w = weights[((oc * group_in + c) * s.kernel_h + kh) * s.kernel_w + kw];
-        acc += (x - spec.src_zero_point) * w;
+        acc += (x - zero_point) * w;
       }
     }
   }
@@ -40,7 +40,7 @@ const void* residual_at(const EpilogueSpec& epilogue, const void* residual, int6
 }  // namespace
 
 void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* src, void* dst,
-                     const void* residual) {
+                     const void* residual, const RowScales& rows) {
   const ConvShape& s = spec.shape;
   const int64_t dst_stride = spec.dst_stride != 0 ? spec.dst_stride : s.out_c;
   const int64_t residual_stride = spec.residual_stride != 0 ? spec.residual_stride : s.out_c;
@@ -48,11 +48,14 @@ void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* s
     const int64_t ow = pixel % s.out_w();
     const int64_t oh = pixel / s.out_w() % s.out_h();
     const int64_t n = pixel / (s.out_w() * s.out_h());
+    const RowScales row = rows.from(pixel);
+    const int32_t zero = row.scale != nullptr ? *row.zero : spec.src_zero_point;
     for (int64_t oc = 0; oc < s.out_c; ++oc) {
       const int32_t acc =
-          window_sum(spec, weights, static_cast<const uint8_t*>(src), n, oh, ow, oc);
+          window_sum(spec, weights, static_cast<const uint8_t*>(src), zero, n, oh, ow, oc);
       const void* r = residual_at(spec.epilogue, residual, pixel * residual_stride + oc);
-      const float y = epilogue_value(spec.epilogue, acc, oc, r);
+      const float y =
+          epilogue_value(spec.epilogue, acc, oc, r, row.scale != nullptr ? *row.scale : 1.0F);
       const int64_t at = pixel * dst_stride + oc;
       if (spec.epilogue.out == ElemType::f32) {
         static_cast<float*>(dst)[at] = y;

@@ -89,6 +89,8 @@ void ConvPlan::tile_block(const Panels& p, const EpilogueBlock& first, int tiles
     }
     store.panels = count;
     store.channels = static_cast<int>(std::min<int64_t>(16 * count, channels - panel * 16));
+    store.rows_scaled = first.rows_scaled;
+    store.sums = first.sums + panel * 16;
     store.scale = first.scale + panel * 16;
     store.bias = first.bias + panel * 16;
     if (!fused) {
@@ -187,9 +189,12 @@ void ConvPlan::store_unfused(const TileStore& store) const {
   b.channels = store.channels;
   b.scale = store.scale;
   b.bias = store.bias;
+  b.sums = store.sums;
+  const int64_t dst_step = spec.dst_stride * elem_bytes(epilogue.out);
   for (int i = 0; i < store.rows->count; ++i) {
     b.acc = store.acc + store.rows->acc[i] * b.acc_stride;
     b.dst = store.dst + store.rows->dst[i];
+    b.rows_scaled = store.rows_scaled.from(store.rows->dst[i] / dst_step);
     b.residual = epilogue.has_add ? store.residual + store.rows->residual[i] : nullptr;
     epilogue_fn(epilogue, b);
   }

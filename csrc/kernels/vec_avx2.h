@@ -55,6 +55,9 @@ struct VecAvx2 {
     return {select8(a.lo, b.lo, x.lo, y.lo), select8(a.hi, b.hi, x.hi, y.hi)};
   }
   static I add_i(I a, I b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
+  static I mul_i(I a, I b) {
+    return {_mm256_mullo_epi32(a.lo, b.lo), _mm256_mullo_epi32(a.hi, b.hi)};
+  }
   static I sub_i(I a, I b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
   static __m256i ordered(__m256i a, __m256 f) {
     return _mm256_and_si256(a, _mm256_castps_si256(_mm256_cmp_ps(f, f, _CMP_ORD_Q)));

@@ -76,6 +76,9 @@ struct VecPortable {
       return static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) + static_cast<uint32_t>(b.v[i]));
     });
   }
+  static I mul_i(I a, I b) {
+    return map<I>([&](int i) { return a.v[i] * b.v[i]; });
+  }
   static I sub_i(I a, I b) {
     return map<I>([&](int i) { return a.v[i] - b.v[i]; });
   }

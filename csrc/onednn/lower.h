@@ -21,6 +21,8 @@ bool cancel_qdq(GraphModule& module);
 bool propagate_int8(GraphModule& module);
 // A quantize below a concatenation of floats moves to the parts.
 bool quantize_before_cat(GraphModule& module);
+// quantize(x, choose_qparams(x)) and the dequantize behind it become one operator each.
+Pass fuse_dynamic_quantize();
 // Convolution and linear absorb dequantize, bias, post-ops, residual and quantize.
 bool fuse_int8_compute(GraphModule& module);
 // Pooling, add, mul and concatenation between dequantize and quantize.

@@ -68,12 +68,15 @@ bool remove_identities(GraphModule& module) {
     graph.erase_node(n);
     changed = true;
   }
-  // Equal quantize nodes of one tensor are one.
+  // Equal quantize nodes of one tensor are one, and so are dequantize nodes with parameters from
+  // run time (patterns look for them).
   for (Node* n : graph.nodes()) {
     if (n->erased()) continue;
     std::vector<Node*> quantizes;
     for (Node* user : n->users()) {
-      if (is_quantize(user) && user->arg_node(0) == n) quantizes.push_back(user);
+      const bool dynamic = is_dequantize(user) && user->arg_node(1) != nullptr &&
+                           user->arg_node(1)->is_call("_operator.getitem");
+      if ((is_quantize(user) || dynamic) && user->arg_node(0) == n) quantizes.push_back(user);
     }
     for (size_t i = 0; i < quantizes.size(); ++i) {
       for (size_t j = i + 1; j < quantizes.size(); ++j) {

@@ -154,6 +154,17 @@ int64_t largest_value(const GraphModule& module, const TensorQuant& x) {
   return std::min<int64_t>(255, std::max<int64_t>(1, top));
 }
 
+bool is_dynamic(const Node* n) {
+  return n->is_call("pt2q.dequantize_dynamic.default") &&
+         n->arg_node(0)->is_call("_operator.getitem");
+}
+
+// The largest code that the quantize_dynamic behind `codes` gives.
+int64_t largest_code(const Node* codes) {
+  const Node* quantize = codes->arg_node(0);
+  return quantize->arg(2).to_int() + (quantize->arg(4) == Value(DType::Int8) ? 128 : 0);
+}
+
 class Int8Fuser {
  public:
   explicit Int8Fuser(GraphModule& module)
@@ -170,7 +181,7 @@ class Int8Fuser {
         root->x = behind_cast(root->x);
         root->weight = behind_cast(root->weight);
       }
-      const auto x = read_dequantize(module_, root->x);
+      const auto x = read_input(*root);
       if (!x) {
         if (is_dequantize(root->weight))
           refuse(n, "the activation is not quantized per tensor to 8 bits");
@@ -187,6 +198,14 @@ class Int8Fuser {
   }
 
  private:
+  // With parameters from run time, `input` is the dequantize.
+  std::optional<TensorQuant> read_input(const Root& root) const {
+    if (root.conv || !is_dynamic(root.x)) return read_dequantize(module_, root.x);
+    TensorQuant q;
+    q.input = root.x;
+    return q;
+  }
+
   bool fuse(const Root& root, const TensorQuant& x, std::string* why) {
     if (root.conv && root.spatial != 1 && root.spatial != 2) {
       *why = cat(root.spatial, "-D convolution has no int8 kernel");
@@ -233,13 +252,14 @@ class Int8Fuser {
                const Chain& chain, const std::optional<TensorQuant>& other,
                const std::optional<TensorQuant>& out, Node* last) {
     const auto point = graph_.inserting_before(last);
+    const bool dynamic = is_dynamic(x.input);
     std::vector<Value> args = {
-        x.input,
+        dynamic ? x.input->arg(0) : Value(x.input),
         constant("_weight", weight.values),
         constant("_weight_scale", weight.scale),
         bias.is_none() ? Value() : Value(constant("_bias", bias.as<Tensor>())),
-        x.scale,
-        x.zero_point};
+        dynamic ? x.input->arg(1) : Value(x.scale),
+        dynamic ? x.input->arg(2) : Value(x.zero_point)};
     if (root.conv) {
       for (const Value& v : {root.stride, root.padding, root.dilation, root.groups})
         args.push_back(v);
@@ -262,9 +282,11 @@ class Int8Fuser {
     } else if (dtype_of(last) == DType::BFloat16) {
       tail["out_dtype"] = DType::BFloat16;
     }
-    tail["x_max"] = largest_value(module_, x);
-    Node* fused = graph_.call_function(root.conv ? "pt2q.qconv.default" : "pt2q.qlinear.default",
-                                       std::move(args), tail);
+    tail["x_max"] = dynamic ? largest_code(x.input->arg_node(0)) : largest_value(module_, x);
+    const char* op = root.conv ? "pt2q.qconv.default"
+                     : dynamic ? "pt2q.qlinear_dynamic.default"
+                               : "pt2q.qlinear.default";
+    Node* fused = graph_.call_function(op, std::move(args), tail);
     fused->meta = root.node->meta;
     fused->meta.val = infer_node(*fused);
     gives_value_of(fused, last);

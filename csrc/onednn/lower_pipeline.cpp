@@ -22,6 +22,7 @@ std::vector<Pass> lowering_passes(bool bfloat16) {
       {"quantize_before_cat", "Parts of a quantized concatenation are quantized one by one.",
        quantize_before_cat},
       {"cancel_qdq", "Quantize after an equal dequantize goes.", cancel_qdq},
+      fuse_dynamic_quantize(),
       {"fuse_int8_compute", "Convolution and linear take in their neighbours.", fuse_int8_compute},
       {"fuse_int8_pointwise", "Pooling between dequantize and quantize works on integers.",
        fuse_int8_pointwise},

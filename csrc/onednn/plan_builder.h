@@ -51,6 +51,7 @@ class PlanBuilder {
 
   Step& add(std::unique_ptr<Step> step, std::vector<int> inputs, std::vector<int> outputs);
   void bind(const Node& node, int id);
+  void bind_list(const Node& node, const std::vector<int>& ids);
   // Common head of a step's report line.
   StepInfo describe(const Node& node, const std::string& kernel, int output) const;
 

@@ -186,6 +186,13 @@ void PlanBuilder::bind(const Node& node, int id) {
   metas_[&node] = meta_of(bound_[&node]);
 }
 
+void PlanBuilder::bind_list(const Node& node, const std::vector<int>& ids) {
+  std::vector<Bound> items;
+  for (const int id : ids) items.push_back(Bound::of_tensor(id));
+  bound_[&node] = Bound::of_list(std::move(items));
+  metas_[&node] = meta_of(bound_[&node]);
+}
+
 StepInfo PlanBuilder::describe(const Node& node, const std::string& kernel, int output) const {
   StepInfo info;
   info.node = node.name();

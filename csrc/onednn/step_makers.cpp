@@ -17,6 +17,7 @@ const std::unordered_map<std::string, StepMaker>& step_makers() {
     add_cast_steps(*m);
     add_reduce_steps(*m);
     add_copy_steps(*m);
+    add_dynamic_steps(*m);
     return m;
   }();
   return *makers;

@@ -22,6 +22,7 @@ void add_attention_steps(StepMakerMap& makers);
 void add_cast_steps(StepMakerMap& makers);
 void add_reduce_steps(StepMakerMap& makers);
 void add_copy_steps(StepMakerMap& makers);
+void add_dynamic_steps(StepMakerMap& makers);
 
 // A mean over height and width that keeps them, as a pooling step.
 bool make_spatial_mean(PlanBuilder& builder, const Node& node);

@@ -9,6 +9,7 @@
 #include "onednn/steps_gpu.h"
 #include "ops/support/epilogue_args.h"
 #include "ops/support/lowered.h"
+#include "ops/support/lowered_dynamic.h"
 #include "ops/support/lowered_pool.h"
 
 namespace pt2q {
@@ -46,19 +47,32 @@ const char* tuning_text(ChoiceSource source) {
 
 class QConvStep : public Step {
  public:
-  explicit QConvStep(kernels::QConv conv) : conv_(std::move(conv)) {
+  // Values of the rows' parameters; -1: known when planned.
+  struct InputScales {
+    int scale = -1, zero = -1;
+    int64_t count = 1;
+  };
+  explicit QConvStep(kernels::QConv conv, const InputScales& rows)
+      : conv_(std::move(conv)), rows_(rows) {
     info.kernel = cat("pt2q ", conv_.describe());
     info.saturation = conv_.saturation();
   }
   void run(RunContext& ctx) const override {
-    const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
-    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other);
+    const size_t first_row = rows_.scale < 0 ? inputs.size() : inputs.size() - 2;
+    const void* other = first_row > 1 ? ctx.data(inputs[1]) : nullptr;
+    kernels::RowScales scales;
+    if (rows_.scale >= 0) {
+      scales = {ctx.data<const float>(rows_.scale), ctx.data<const int32_t>(rows_.zero),
+                rows_.count == 1 ? 0 : 1};
+    }
+    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other, scales);
   }
   bool can_spread() const override { return true; }
   void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
 
  private:
   kernels::QConv conv_;
+  InputScales rows_;
 };
 
 class QDepthwiseStep : public Step {
@@ -79,7 +93,8 @@ class QDepthwiseStep : public Step {
 };
 
 std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
-                                      const Tensor& weight, int32_t x_max) {
+                                      const Tensor& weight, int32_t x_max,
+                                      const QConvStep::InputScales& rows) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
   if (is_depthwise(spec.shape)) {
@@ -100,7 +115,7 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
   if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed);
   QConv conv(chosen, packed);
   builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
-  auto step = std::make_unique<QConvStep>(std::move(conv));
+  auto step = std::make_unique<QConvStep>(std::move(conv), rows);
   step->info.tuning = tuning_text(source);
   return step;
 }
@@ -109,20 +124,20 @@ std::string type_text(DType in, DType out) { return cat(dtype_name(in), " -> ", 
 
 // The part that convolution and linear share: `spec` describes NHWC data.
 bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec& spec,
-               const Tensor& weight, size_t tail, const Shape& x_strides,
-               const Shape& out_strides) {
+               const Tensor& weight, size_t tail, const Shape& x_strides, const Shape& out_strides,
+               const QConvStep::InputScales& rows = {}) {
   const int x = builder.as_layout(builder.tensor_arg(node, 0), x_strides);
   std::vector<int> inputs{x};
   int other = builder.tensor_arg(node, tail);
   if (other >= 0 && builder.value(other).dtype == DType::BFloat16)
     other = builder.as_dtype(other, DType::Float32);  // exact
   if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
-  if (onednn::on_gpu() &&
+  if (onednn::on_gpu() && rows.scale < 0 &&
       add_gpu_qconv(builder, node, spec, weight, x, other >= 0 ? inputs[1] : -1, out_strides)) {
     return true;
   }
   auto step =
-      make_qconv_step(builder, spec, weight, ops::read_x_max(builder.plain_args(node), tail));
+      make_qconv_step(builder, spec, weight, ops::read_x_max(builder.plain_args(node), tail), rows);
   const TensorMeta meta = builder.result_meta(node);
   const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
   StepInfo info = builder.describe(node, step->info.kernel, out);
@@ -135,6 +150,7 @@ bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec&
   step->info.flops = 2.0 * static_cast<double>(s.batch * s.out_h() * s.out_w() * s.out_c) *
                      static_cast<double>(s.in_c / s.groups * s.kernel_h * s.kernel_w);
   if (other >= 0) step->in_place_input = inputs[1];  // overwritten row by row
+  if (rows.scale >= 0) inputs.insert(inputs.end(), {rows.scale, rows.zero});
   builder.add(std::move(step), inputs, {out});
   builder.bind(node, out);
   return true;
@@ -171,6 +187,19 @@ bool make_qlinear(PlanBuilder& builder, const Node& node, std::string* why) {
       ops::qlinear_spec(builder.plain_args(node), x.sizes, x.dtype, weight.sizes(), scale, bias);
   return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
                    contiguous_strides(builder.result_sizes(node)));
+}
+
+bool make_qlinear_dynamic(PlanBuilder& builder, const Node& node, std::string* why) {
+  Tensor weight, scale, bias;
+  if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
+  QConvStep::InputScales rows{builder.tensor_arg(node, 4), builder.tensor_arg(node, 5)};
+  if (rows.scale < 0 || rows.zero < 0) return false;
+  rows.count = numel_of(builder.value(rows.scale).sizes);
+  const PlanValue x = builder.value(builder.tensor_arg(node, 0));
+  const auto spec =
+      ops::qlinear_dynamic_spec(builder.plain_args(node), x.sizes, weight.sizes(), scale, bias);
+  return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
+                   contiguous_strides(builder.result_sizes(node)), rows);
 }
 
 // --- int8 average pooling ------------------------------------------------------------------------
@@ -306,6 +335,7 @@ FloatPostOp float_post_op(const kernels::PostOp& op) {
 void add_lowered_steps(StepMakerMap& makers) {
   makers["pt2q.qconv.default"] = make_qconv;
   makers["pt2q.qlinear.default"] = make_qlinear;
+  makers["pt2q.qlinear_dynamic.default"] = make_qlinear_dynamic;
   makers["pt2q.qavg_pool2d.default"] = make_qavg_pool;
   makers["pt2q.qadaptive_avg_pool2d.default"] = make_qadaptive;
   makers["onednn.conv.default"] = make_conv;

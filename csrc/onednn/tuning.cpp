@@ -27,7 +27,7 @@ constexpr double kWorthIt = 0.97;        // a variant must be faster by 3 % than
 // Input, output and residual of one layer. What the input holds does not matter to the time.
 class Workspace {
  public:
-  Workspace(const QConvSpec& spec) {
+  explicit Workspace(const QConvSpec& spec) {
     const kernels::ConvShape& s = spec.shape;
     const int64_t in = s.batch * s.in_h * s.in_w * std::max(s.in_c, spec.src_stride);
     const int64_t pixels = s.batch * s.out_h() * s.out_w();
@@ -35,6 +35,7 @@ class Workspace {
     src_ = AlignedBuffer(static_cast<size_t>(in) + 64);
     for (size_t i = 0; i < src_.size(); ++i) src_.data()[i] = static_cast<uint8_t>(i % 101);
     dst_ = AlignedBuffer(static_cast<size_t>(out) * sizeof(float));
+    if (spec.scaled_rows) rows_ = {&row_scale_, &row_zero_, 0};
     for (const kernels::PostOp& op : spec.epilogue.ops) {
       if (op.kind != kernels::PostOpKind::add) continue;
       residual_ = AlignedBuffer(
@@ -46,12 +47,18 @@ class Workspace {
     if (scratch_.size() < conv.scratch_bytes()) scratch_ = AlignedBuffer(conv.scratch_bytes());
     const auto begin = Clock::now();
     for (int i = 0; i < repeats; ++i)
-      conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data());
+      conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data(), rows_);
     return std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
   }
 
+  Workspace(const Workspace&) = delete;  // rows_ points into it
+  Workspace& operator=(const Workspace&) = delete;
+
  private:
   AlignedBuffer src_, dst_, residual_, scratch_;
+  float row_scale_ = 0.1F;
+  int32_t row_zero_ = 3;
+  kernels::RowScales rows_;
 };
 
 struct Variant {
@@ -97,7 +104,7 @@ std::string tuning_key(const QConvSpec& spec, const PackedWeights& weights) {
   key += cat(" d", s.dilation_h, "x", s.dilation_w, " g", s.groups, "|", spec.src_is_s8, ",",
              spec.src_stride, ",", spec.dst_stride, ",", spec.residual_stride, ",",
              spec.src_zero_point != 0, "|", static_cast<int>(spec.epilogue.out), ",",
-             spec.epilogue.out_zero_point != 0);
+             spec.epilogue.out_zero_point != 0, spec.scaled_rows ? ",rows" : "");
   for (const kernels::PostOp& op : spec.epilogue.ops)
     key += cat(",", static_cast<int>(op.kind), ":", static_cast<int>(op.residual_type));
   return key;

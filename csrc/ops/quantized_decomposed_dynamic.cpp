@@ -14,8 +14,6 @@
 namespace pt2q {
 namespace {
 
-constexpr double kPerTokenEps = 1.1920928955078125e-07;  // float32's 2^-23
-
 TensorMeta with_dtype(const TensorMeta& like, DType dtype) {
   return TensorMeta{like.sizes, dtype, like.device};
 }
@@ -132,11 +130,8 @@ Value choose_qparams_per_token_op(const Args& args) {
   const DType dtype = per_token_dtype(x.dtype());
   Tensor scales = Tensor::empty(token_shape(x), DType::Float64);
   double* out = scales.mutable_data<double>();
-  for_each_token(x, [&](int64_t row, Extremes e) {
-    const double widest = std::isnan(e.min) ? e.min : std::max(std::fabs(e.min), std::fabs(e.max));
-    const double floor = round_to(dtype, 1e-5);
-    out[row] = round_to(dtype, (widest < floor ? floor : widest) / 127.0);
-  });
+  for_each_token(
+      x, [&](int64_t row, Extremes e) { out[row] = symmetric_token_scale(e.min, e.max, dtype); });
   return Value::List{scales.to(dtype), Tensor::zeros(scales.sizes(), dtype)};
 }
 
@@ -153,20 +148,6 @@ Value infer_per_token_asymmetric(const Args& args) {
                      TensorMeta{sizes, DType::Int64, args.meta(0).device}};
 }
 
-// XNNPACK's rule: of the two zero points that fit min or max exactly, the one with less error.
-ScaleZeroPoint token_qparams(Extremes e, DType dtype) {
-  const auto rounded = [&](double v) { return round_to(dtype, v); };
-  const double lo = std::isnan(e.min) ? e.min : std::min(e.min, 0.0);
-  const double hi = std::isnan(e.max) ? e.max : std::max(e.max, 0.0);
-  double scale = rounded(rounded(hi - lo) / 255.0);
-  if (scale < kPerTokenEps) scale = kPerTokenEps;
-  const double below = rounded(lo / scale);
-  const double above = rounded(hi / scale);
-  const double errors = rounded(rounded(-128 + below) + rounded(127 + above));
-  const double zero_point = errors > 0 ? rounded(-128 - below) : rounded(127 - above);
-  return {scale, std::nearbyint(std::min(std::max(zero_point, -128.0), 127.0))};
-}
-
 Value choose_qparams_per_token_asymmetric_op(const Args& args) {
   const Tensor& x = args.tensor(0);
   if (!is_floating_point(x.dtype())) {
@@ -175,7 +156,7 @@ Value choose_qparams_per_token_asymmetric_op(const Args& args) {
   Tensor scales = Tensor::empty(token_shape(x), DType::Float64);
   Tensor zero_points = Tensor::empty(scales.sizes(), DType::Float64);
   for_each_token(x, [&](int64_t row, Extremes e) {
-    const ScaleZeroPoint q = token_qparams(e, x.dtype());
+    const ScaleZeroPoint q = token_qparams(e.min, e.max, x.dtype());
     scales.mutable_data<double>()[row] = q.scale;
     zero_points.mutable_data<double>()[row] = q.zero_point;
   });

@@ -221,4 +221,24 @@ ScaleZeroPoint fbgemm_qparams(float min, float max, int32_t qmin, int32_t qmax,
   return {scale, static_cast<double>(to_int32(std::nearbyint(zero_point)))};
 }
 
+double symmetric_token_scale(double min, double max, DType statistics) {
+  const double widest = std::isnan(min) ? min : std::max(std::fabs(min), std::fabs(max));
+  const double floor = round_to(statistics, 1e-5);
+  return round_to(statistics, (widest < floor ? floor : widest) / 127.0);
+}
+
+ScaleZeroPoint token_qparams(double min, double max, DType statistics) {
+  constexpr double kEps = 1.1920928955078125e-07;  // float32's 2^-23
+  const auto rounded = [&](double v) { return round_to(statistics, v); };
+  const double lo = std::isnan(min) ? min : std::min(min, 0.0);
+  const double hi = std::isnan(max) ? max : std::max(max, 0.0);
+  double scale = rounded(rounded(hi - lo) / 255.0);
+  if (scale < kEps) scale = kEps;
+  const double below = rounded(lo / scale);
+  const double above = rounded(hi / scale);
+  const double errors = rounded(rounded(-128 + below) + rounded(127 + above));
+  const double zero_point = errors > 0 ? rounded(-128 - below) : rounded(127 - above);
+  return {scale, std::nearbyint(std::min(std::max(zero_point, -128.0), 127.0))};
+}
+
 }  // namespace pt2q

@@ -53,4 +53,10 @@ QParamTensors calculate_qparams(const Tensor& min, const Tensor& max, const QPar
 ScaleZeroPoint fbgemm_qparams(float min, float max, int32_t qmin, int32_t qmax,
                               bool preserve_sparsity);
 
+// Parameters of one row (token) of int8 by its range; NaN ends give NaN. The symmetric one has zero
+// point 0; the other is XNNPACK's: of the two zero points that fit min or max exactly, the one with
+// less error.
+double symmetric_token_scale(double min, double max, DType statistics = DType::Float32);
+ScaleZeroPoint token_qparams(double min, double max, DType statistics = DType::Float32);
+
 }  // namespace pt2q

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/strings.h"
 #include "graph_builder.h"
 #include "pt2q/pt2e.h"
 #include "pt2q/quantizers.h"
@@ -141,6 +142,83 @@ TEST(Lower, SaveForLaterQuantizeNodesInsideTheGraphAreUnderstood) {
   run(*m, {x});
   convert_pt2e(*m, false, false);
   check(*m, *original, x, 0.1);
+}
+
+// Two layers of one input, a GELU and a residual sum, as in a transformer.
+std::unique_ptr<GraphModule> encoder_part() {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 5, 24});
+  Node* q = b.linear(x, 24, 40);
+  Node* k = b.op("aten.gelu.default", {b.linear(x, 24, 40)});
+  return b.finish(Value::List{b.add(x, b.linear(b.add(q, k), 40, 24, false))});
+}
+
+void expect_dynamic(Quantizer& quantizer, const std::string& kernel) {
+  auto original = encoder_part(), m = encoder_part();
+  const Tensor x = random_tensor({2, 5, 24}, 4, -2, 3);
+  quantize(*m, quantizer, x);
+  auto c = check(*m, *original, x, 0.05);
+  auto counts = op_counts(c->module());
+  EXPECT_EQ(counts["pt2q.quantize_dynamic.default"], 2);
+  EXPECT_EQ(counts["pt2q.qlinear_dynamic.default"], 3);
+  int quantizes = 0;
+  for (const StepReport& step : c->steps({x})) {
+    EXPECT_NE(step.kernel, "reference") << step.op;
+    quantizes += step.kernel == kernel ? 1 : 0;
+  }
+  EXPECT_EQ(quantizes, 2);
+  // Another range gives other parameters, with the same plan.
+  const Tensor y = random_tensor({2, 5, 24}, 5, 0, 0.01F);
+  EXPECT_TRUE(same_bits(first((*c)({y})), first(run_reference(c->module(), {y}))));
+}
+
+TEST(Lower, DynamicLinearFromTheX86Quantizer) {
+  X86InductorQuantizer quantizer;
+  quantizer.set_global(get_default_x86_inductor_quantization_config(false, true));
+  expect_dynamic(quantizer, "pt2q quantize, range at run time");
+}
+
+TEST(Lower, DynamicLinearFromTheXnnpackQuantizer) {
+  XNNPACKQuantizer quantizer;
+  quantizer.set_global(get_symmetric_quantization_config(true, false, true));
+  expect_dynamic(quantizer, "pt2q quantize, range at run time");
+}
+
+// One scale and zero point per row; what no int8 layer takes is dequantized.
+TEST(Lower, DynamicQuantizationPerToken) {
+  for (const bool symmetric : {true, false}) {
+    NetBuilder b;
+    Node* x = b.input("x", {3, 4, 24});
+    const std::string choose =
+        symmetric ? "choose_qparams_per_token" : "choose_qparams_per_token_asymmetric";
+    Node* p = b.op(cat("quantized_decomposed.", choose, ".default"), {x, DType::Int8});
+    Node* s = b.op("_operator.getitem", {p, 0});
+    Node* z = b.op("_operator.getitem", {p, 1});
+    Node* q =
+        b.op("quantized_decomposed.quantize_per_token.default", {x, s, z, -128, 127, DType::Int8});
+    Node* d = b.op("quantized_decomposed.dequantize_per_token.default",
+                   {q, s, z, -128, 127, DType::Int8, DType::Float32});
+    Tensor codes = Tensor::empty({7, 24}, DType::Int8);
+    for (int64_t i = 0; i < codes.numel(); ++i)
+      codes.mutable_data<int8_t>()[i] = static_cast<int8_t>(i * 37 % 255 - 127);
+    Node* w = b.op("quantized_decomposed.dequantize_per_tensor.default",
+                   {b.parameter(codes), 0.01, 0, -127, 127, DType::Int8});
+    Node* y = b.op("aten.linear.default", {d, w});
+    auto m = b.finish(Value::List{y, b.op("aten.relu.default", {d})});
+    const Tensor in = random_tensor({3, 4, 24}, 6, -1, 2);
+    const Value want = run_reference(*m, {in});
+    auto c = compile(*m);
+    auto counts = op_counts(c->module());
+    EXPECT_EQ(counts["pt2q.quantize_dynamic.default"], 1);
+    EXPECT_EQ(counts["pt2q.qlinear_dynamic.default"], 1);
+    const Value got = (*c)({in}), exact = run_reference(c->module(), {in});
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_TRUE(same_bits(got.list()[i].as<Tensor>(), exact.list()[i].as<Tensor>()));
+      EXPECT_LT(relative_error(want.list()[i].as<Tensor>(), got.list()[i].as<Tensor>()), 1e-6);
+    }
+    // The codes are those of the graph before: dequantized, the same bits.
+    EXPECT_TRUE(same_bits(got.list()[1].as<Tensor>(), want.list()[1].as<Tensor>()));
+  }
 }
 
 }  // namespace

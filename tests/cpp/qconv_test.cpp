@@ -258,6 +258,45 @@ TEST(QConv, ResidualsWithoutZeroPoint) {
   }
 }
 
+// Rows that bring scale and zero point: one for all, and one each, with and without post-ops.
+TEST(QConv, ScaledRowsMatchTheReferenceOnEveryRoute) {
+  std::mt19937 rng(11);
+  std::uniform_real_distribution<float> u(0.5F, 1.5F);
+  for (const int64_t rows : {1, 5, 100}) {
+    for (const bool gelu : {false, true}) {
+      Case c;
+      c.spec.shape = linear_shape(rows, 70, 90);
+      c.spec.scaled_rows = true;
+      c.spec.epilogue.out = gelu ? ElemType::u8 : ElemType::f32;
+      if (gelu) c.spec.epilogue.ops = {{PostOpKind::gelu_erf}};
+      set_scales(c, rng, true);
+      const Data d = make_data(c, rng);
+      std::vector<float> scale;
+      std::vector<int32_t> zero;
+      for (int64_t i = 0; i < rows; ++i) {
+        scale.push_back(u(rng));
+        zero.push_back(static_cast<int32_t>(rng() % 256));
+      }
+      for (const ptrdiff_t step : {0, 1}) {
+        const RowScales scales{scale.data(), zero.data(), step};
+        std::vector<uint8_t> want(static_cast<size_t>(rows * 90 * 4), 77);
+        qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), nullptr, scales);
+        for (const Route& route : all_routes()) {
+          for (const int threads : {1, 3}) {
+            QConvSpec spec = c.spec;
+            spec.threads = threads;
+            const QConv conv(spec, pack_weights(weight_shape(spec.shape), d.weights.data(), route));
+            const AlignedBuffer scratch(conv.scratch_bytes());
+            std::vector<uint8_t> got(want.size(), 77);
+            conv.run(d.src.data(), got.data(), scratch.data(), nullptr, scales);
+            EXPECT_TRUE(want == got) << route.name() << ": " << rows << " rows, step " << step;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
   std::mt19937 rng(4);
   PostOp add_f32;
@@ -410,6 +449,11 @@ TEST(QConv, BadInputIsNamed) {
   QConvSpec zero = spec;
   zero.src_zero_point = 300;
   EXPECT_THROW(QConv(zero, packed), ValueError);
+  QConvSpec rows = spec;
+  rows.scaled_rows = true;
+  EXPECT_THROW(QConv(rows, packed).run(w, nullptr, nullptr), ValueError);
+  rows.src_zero_point = 3;
+  EXPECT_THROW(QConv(rows, packed), ValueError);
   EXPECT_THROW(isa_from_label("sse9"), ValueError);
 }
 

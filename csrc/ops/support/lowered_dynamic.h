@@ -1,0 +1,23 @@
+// Quantization with parameters chosen at run time, in lowered form.
+#pragma once
+
+#include <string>
+
+#include "kernels/qconv.h"
+#include "pt2q/op.h"
+
+namespace pt2q::ops {
+
+// How pt2q.quantize_dynamic chooses its parameters: the quantized_decomposed operators of that
+// name.
+enum class DynamicRule { Tensor, TensorSymmetric, TokenSymmetric, TokenAsymmetric };
+// "tensor", "tensor_symmetric", "token_symmetric", "token_asymmetric"; else ValueError.
+DynamicRule read_dynamic_rule(const std::string& text);
+constexpr bool per_token(DynamicRule rule) { return rule >= DynamicRule::TokenSymmetric; }
+
+// pt2q.qlinear_dynamic: positions are those of pt2q.qlinear, with tensors for scale and zero point.
+kernels::QConvSpec qlinear_dynamic_spec(const std::vector<Value>& args, const Shape& x,
+                                        const Shape& weight, const Tensor& w_scale,
+                                        const Tensor& bias);
+
+}  // namespace pt2q::ops
