@@ -15,20 +15,27 @@ namespace pt2q {
 
 constexpr int64_t kReducePartials = 8;
 
-inline float finish_sum(const double* partial, int64_t n, bool mean) {
+inline bool is_sum(Reduction op) { return op < Reduction::maximum; }
+
+inline float finish_sum(const double* partial, int64_t n, Reduction op) {
   double total = 0;
   for (int64_t l = 0; l < kReducePartials; ++l) total += partial[l];
+  if (op == Reduction::norm) return static_cast<float>(std::sqrt(total));
   const auto sum = static_cast<float>(total);
-  return mean ? static_cast<float>(static_cast<double>(sum) / static_cast<double>(n)) : sum;
+  return op == Reduction::mean
+             ? static_cast<float>(static_cast<double>(sum) / static_cast<double>(n))
+             : sum;
 }
 
 // Items `step` apart.
-inline float sum_of_items(const float* x, int64_t n, int64_t step, bool mean) {
+inline float sum_of_items(const float* x, int64_t n, int64_t step, Reduction op) {
   double partial[kReducePartials] = {};
   const int64_t whole = n / kReducePartials * kReducePartials;
-  for (int64_t i = 0; i < n; ++i)
-    partial[i < whole ? i % kReducePartials : 0] += static_cast<double>(x[i * step]);
-  return finish_sum(partial, n, mean);
+  for (int64_t i = 0; i < n; ++i) {
+    const auto v = static_cast<double>(x[i * step]);
+    partial[i < whole ? i % kReducePartials : 0] += op == Reduction::norm ? v * v : v;
+  }
+  return finish_sum(partial, n, op);
 }
 
 // The first NaN, else the largest (smallest) one.
@@ -44,8 +51,7 @@ inline float extreme_of_items(const float* x, int64_t n, int64_t step, bool larg
 }
 
 inline float reduce_items(Reduction op, const float* x, int64_t n, int64_t step) {
-  if (op == Reduction::sum || op == Reduction::mean)
-    return sum_of_items(x, n, step, op == Reduction::mean);
+  if (is_sum(op)) return sum_of_items(x, n, step, op);
   return extreme_of_items(x, n, step, op == Reduction::maximum);
 }
 
@@ -63,29 +69,37 @@ using WideTag = hn::CappedTag<float, 16>;
 using DoubleVec = hn::Vec<DoubleTag>;
 using WideVec = hn::Vec<WideTag>;
 
+// What is added of the items at x.
+template <bool kSquares>
 HWY_INLINE DoubleVec load_double(const float* x) {
-  return hn::PromoteTo(DoubleTag(), hn::LoadU(HalfTag(), x));
+  const DoubleVec v = hn::PromoteTo(DoubleTag(), hn::LoadU(HalfTag(), x));
+  return kSquares ? hn::Mul(v, v) : v;
 }
 
-float sum_row(const float* x, int64_t n, bool mean) {
+template <bool kSquares>
+float sum_row(const float* x, int64_t n, Reduction op) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(DoubleTag()));
   DoubleVec sums[kReducePartials];
   for (DoubleVec& sum : sums) sum = hn::Zero(DoubleTag());
   int64_t i = 0;
   for (; i + kReducePartials <= n; i += kReducePartials) {
     for (int64_t k = 0; k * lanes < kReducePartials; ++k)
-      sums[k] = hn::Add(sums[k], load_double(x + i + k * lanes));
+      sums[k] = hn::Add(sums[k], load_double<kSquares>(x + i + k * lanes));
   }
   double partial[kReducePartials];
   for (int64_t k = 0; k * lanes < kReducePartials; ++k)
     hn::StoreU(sums[k], DoubleTag(), partial + k * lanes);
-  for (; i < n; ++i) partial[0] += static_cast<double>(x[i]);
-  return finish_sum(partial, n, mean);
+  for (; i < n; ++i) {
+    const auto v = static_cast<double>(x[i]);
+    partial[0] += kSquares ? v * v : v;
+  }
+  return finish_sum(partial, n, op);
 }
 
 // Columns [first, last) of x[n, inner].
-void sum_columns(const float* x, int64_t n, int64_t inner, int64_t first, int64_t last, bool mean,
-                 float* y) {
+template <bool kSquares>
+void sum_columns(const float* x, int64_t n, int64_t inner, int64_t first, int64_t last,
+                 Reduction op, float* y) {
   const DoubleTag d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t whole = n / kReducePartials * kReducePartials;
@@ -96,19 +110,20 @@ void sum_columns(const float* x, int64_t n, int64_t inner, int64_t first, int64_
     const float* at = x + j;
     for (int64_t i = 0; i < whole; i += kReducePartials) {
       for (int64_t l = 0; l < kReducePartials; ++l, at += inner)
-        sums[l] = hn::Add(sums[l], load_double(at));
+        sums[l] = hn::Add(sums[l], load_double<kSquares>(at));
     }
-    for (int64_t i = whole; i < n; ++i, at += inner) sums[0] = hn::Add(sums[0], load_double(at));
+    for (int64_t i = whole; i < n; ++i, at += inner)
+      sums[0] = hn::Add(sums[0], load_double<kSquares>(at));
     DoubleVec total = hn::Zero(d);
     for (const DoubleVec& sum : sums) total = hn::Add(total, sum);
-    auto result = hn::DemoteTo(HalfTag(), total);
-    if (mean) {
+    auto result = hn::DemoteTo(HalfTag(), kSquares ? hn::Sqrt(total) : total);
+    if (op == Reduction::mean) {
       const DoubleVec wide = hn::PromoteTo(d, result);
       result = hn::DemoteTo(HalfTag(), hn::Div(wide, hn::Set(d, static_cast<double>(n))));
     }
     hn::StoreU(result, HalfTag(), y + j);
   }
-  for (; j < last; ++j) y[j] = sum_of_items(x + j, n, inner, mean);
+  for (; j < last; ++j) y[j] = sum_of_items(x + j, n, inner, op);
 }
 
 HWY_INLINE WideVec extreme_lanes(WideVec best, WideVec v, bool largest) {
@@ -147,12 +162,13 @@ void extreme_columns(const float* x, int64_t n, int64_t inner, int64_t first, in
 // Columns [first, last) of one x[n, inner].
 void reduce_part(Reduction op, const float* x, int64_t n, int64_t inner, int64_t first,
                  int64_t last, float* y) {
-  if (op == Reduction::sum || op == Reduction::mean) {
-    const bool mean = op == Reduction::mean;
+  if (is_sum(op)) {
+    const bool squares = op == Reduction::norm;
     if (inner == 1) {
-      y[0] = sum_row(x, n, mean);
+      y[0] = squares ? sum_row<true>(x, n, op) : sum_row<false>(x, n, op);
     } else {
-      sum_columns(x, n, inner, first, last, mean, y);
+      squares ? sum_columns<true>(x, n, inner, first, last, op, y)
+              : sum_columns<false>(x, n, inner, first, last, op, y);
     }
     return;
   }

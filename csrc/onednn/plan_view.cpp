@@ -36,8 +36,13 @@ bool PlanBuilder::try_alias(const Node& node) {
     bound_[&node] = Bound::of_tensor(source);
     return true;
   }
-  const std::vector<Value> args = plain_args(node);
+  std::vector<Value> args = plain_args(node);
   for (size_t i = 1; i < args.size(); ++i) {
+    if (args[i].is<TensorMeta>() && node.op().base_name() == "expand_as") {
+      const auto& like = args[i].as<TensorMeta>();  // only its shape counts
+      const Shape sizes = hints(like.sizes);
+      args[i] = Value(Tensor::zeros({1}, like.dtype).as_strided(sizes, Shape(sizes.size(), 0), 0));
+    }
     if (holds_tensor(args[i])) return false;
   }
   if (try_view(node, args, source)) return true;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/elementwise.h"
 #include "onednn/dnnl_step.h"
@@ -141,6 +142,53 @@ void finish_binary(PlanBuilder& builder, const Node& node, std::unique_ptr<Step>
   builder.bind(node, out);
 }
 
+// The second operand holds one value per row of the last dimension.
+bool add_per_row(PlanBuilder& builder, const Node& node, int a, int b, Binary op) {
+  Shape per_row = builder.value(a).sizes;
+  if (per_row.empty()) return false;
+  per_row.back() = 1;
+  if (builder.value(b).sizes != per_row) return false;
+  a = builder.as_contiguous(a);
+  b = builder.as_contiguous(b);
+  const PlanValue v = builder.value(a);
+  const int64_t n = v.sizes.back(), rows = numel_of(per_row);
+  const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
+  finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
+                  parallel_for(rows, (1 << 15) / n + 1, [&](int64_t begin, int64_t end) {
+                    for (int64_t i = begin; i < end; ++i) {
+                      binary_scalar(op, ctx.data<const float>(a) + i * n,
+                                    ctx.data<const float>(b)[i], n, false,
+                                    ctx.data<float>(out) + i * n);
+                    }
+                  });
+                }),
+                {a, b}, out);
+  return true;
+}
+
+// number - x.
+bool make_reversed(PlanBuilder& builder, const Node& node, std::string*) {
+  int x = builder.tensor_arg(node, 0);
+  const Value number = builder.plain_arg(node, 1);
+  if (!is_float32(builder, x) || builder.result_meta(node).dtype != DType::Float32 ||
+      !(number.is<double>() || number.is<int64_t>()) ||
+      builder.plain_arg(node, 2).to_double() != 1.0) {
+    return false;
+  }
+  x = builder.as_dense(x);
+  const PlanValue v = builder.value(x);
+  const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
+  const auto from = static_cast<float>(number.to_double());
+  const int64_t n = numel_of(v.sizes);
+  finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
+                  float* y = ctx.data<float>(out);
+                  binary_scalar(Binary::mul, ctx.data<const float>(x), -1.0F, n, false, y);
+                  binary_scalar(Binary::add, y, from, n, false, y);
+                }),
+                {x}, out);
+  return true;
+}
+
 template <Binary kOp>
 bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   int a = builder.tensor_arg(node, 0);
@@ -164,6 +212,8 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   int b = builder.tensor_arg(node, 1);
   if (!is_float32(builder, b)) return false;
   if (builder.value(a).sizes != builder.value(b).sizes) {
+    if ((kOp == Binary::sub || kOp == Binary::div) && add_per_row(builder, node, a, b, kOp))
+      return true;
     return (kOp == Binary::add || kOp == Binary::mul) &&
            add_broadcast(builder, node, a, b, kOp == Binary::mul);
   }
@@ -191,6 +241,7 @@ void add_pointwise_steps(StepMakerMap& makers) {
         "neg",       "negative",    "square",   "reciprocal", "rsqrt"}) {
     makers[cat("aten.", name, ".default")] = make_unary;
   }
+  makers["aten.rsub.Scalar"] = make_reversed;
   for (const char* overload : {"Tensor", "Scalar"}) {
     makers[cat("aten.add.", overload)] = make_binary<Binary::add>;
     makers[cat("aten.sub.", overload)] = make_binary<Binary::sub>;

@@ -110,6 +110,15 @@ bool make_over(PlanBuilder& builder, const Node& node, std::string*) {
                        builder.plain_arg(node, 2).to_bool());
 }
 
+// linalg_vector_norm(x, ord=2, dim, keepdim, dtype): of order 2.
+bool make_norm(PlanBuilder& builder, const Node& node, std::string*) {
+  const int x = builder.tensor_arg(node, 0);
+  if (x < 0 || builder.plain_arg(node, 1).to_double() != 2.0) return false;
+  return add_reduction(builder, node, Reduction::norm,
+                       reduced_dims(builder.plain_arg(node, 2), builder.value(x).sizes.size()),
+                       builder.plain_arg(node, 3).to_bool());
+}
+
 }  // namespace
 
 void add_reduce_steps(StepMakerMap& makers) {
@@ -119,6 +128,7 @@ void add_reduce_steps(StepMakerMap& makers) {
   makers["aten.min.default"] = make_whole<Reduction::minimum>;
   makers["aten.sum.dim_IntList"] = make_over<Reduction::sum>;
   makers["aten.mean.dim"] = make_over<Reduction::mean>;
+  makers["aten.linalg_vector_norm.default"] = make_norm;
   makers["aten.amax.default"] = make_over<Reduction::maximum>;
   makers["aten.amin.default"] = make_over<Reduction::minimum>;
 }

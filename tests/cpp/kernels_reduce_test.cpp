@@ -7,7 +7,7 @@
 namespace pt2q {
 namespace {
 
-constexpr Reduction kAll[] = {Reduction::sum, Reduction::mean, Reduction::maximum,
+constexpr Reduction kAll[] = {Reduction::sum, Reduction::mean, Reduction::norm, Reduction::maximum,
                               Reduction::minimum};
 
 TEST(Reduce, EqualsReference) {

@@ -221,5 +221,30 @@ TEST(Lower, DynamicQuantizationPerToken) {
   }
 }
 
+// The mask, the mean over tokens and the unit length of a sentence encoder's end.
+TEST(Lower, PoolingOfASentenceEncoderHasKernels) {
+  NetBuilder b;
+  Node* x = b.input("x", {3, 5, 24});
+  Node* mask = b.input("mask", {3, 5}, DType::Int32);
+  Node* m = b.op("aten.to.dtype", {mask, DType::Float32});
+  Node* away = b.op("aten.mul.Scalar", {b.op("aten.rsub.Scalar", {m, 1.0}), -100.0});
+  Node* wide = b.op("aten.unsqueeze.default", {m, 2});
+  Node* sum = b.op("aten.sum.dim_IntList", {b.op("aten.mul.Tensor", {x, wide}), Value::List{1}});
+  Node* count = b.op("aten.sum.dim_IntList", {m, Value::List{1}, true});
+  Node* mean = b.op("aten.div.Tensor", {sum, count});
+  Node* norm = b.op("aten.linalg_vector_norm.default", {mean, 2.0, Value::List{1}, true});
+  Node* least = b.op("aten.clamp_min.default", {norm, 1e-12});
+  Node* unit = b.op("aten.div.Tensor", {mean, b.op("aten.expand_as.default", {least, mean})});
+  auto module = b.finish(Value::List{unit, away});
+  Tensor on = Tensor::zeros({3, 5}, DType::Int32);
+  for (int64_t i = 0; i < 15; ++i) on.mutable_data<int32_t>()[i] = i % 4 != 3 ? 1 : 0;
+  const Tensor in = random_tensor({3, 5, 24}, 6, -1, 2);
+  auto c = compile(*module);
+  for (const StepReport& step : c->steps({in, on})) EXPECT_NE(step.kernel, "reference") << step.op;
+  const Value got = (*c)({in, on}), want = run_reference(c->module(), {in, on});
+  EXPECT_LT(relative_error(first(want), first(got)), 1e-6);
+  EXPECT_TRUE(same_bits(got.list()[1].as<Tensor>(), want.list()[1].as<Tensor>()));
+}
+
 }  // namespace
 }  // namespace pt2q::testing
