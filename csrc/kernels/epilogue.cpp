@@ -42,16 +42,19 @@ void check_spec(const EpilogueSpec& spec, int64_t channels) {
 }
 
 // Copies [groups][per_group] into rows padded to 16, so that vector loads stay inside.
-std::vector<float> padded(const std::vector<float>& values, int64_t channels, int64_t groups) {
+SharedArray<float> padded(const std::vector<float>& values, int64_t channels, int64_t groups) {
   const int64_t per_group = channels / groups;
   const int64_t row = (per_group + 15) / 16 * 16;
   std::vector<float> out(static_cast<size_t>(groups * row), 0.0F);
-  if (values.empty()) return out;
-  for (int64_t c = 0; c < channels; ++c) {
-    const auto from = static_cast<size_t>(values.size() == 1 ? 0 : c);
-    out[static_cast<size_t>(c / per_group * row + c % per_group)] = values[from];
+  for (int64_t g = 0; g < groups && !values.empty(); ++g) {
+    float* to = out.data() + g * row;
+    if (values.size() == 1) {
+      std::fill_n(to, per_group, values[0]);
+    } else {
+      std::copy_n(values.data() + g * per_group, per_group, to);
+    }
   }
-  return out;
+  return SharedArray<float>(std::move(out));
 }
 
 // relu and clip are monotone, and so are scaling, rounding and shifting: clamping the real value is

@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/shared_array.h"
+
 namespace pt2q::kernels {
 
 enum class ElemType { f32, u8, s8, bf16 };  // bf16: outputs only
@@ -56,12 +58,12 @@ struct EpilogueSpec {
 };
 
 // A checked EpilogueSpec in the form kernels read: arrays padded to 16 channels per group, relu and
-// clip folded into the integer bounds where that is exact.
+// clip folded into the integer bounds where that is exact. Copies share the arrays.
 struct Epilogue {
   static constexpr int kMaxOps = 8;
 
-  std::vector<float> scale;
-  std::vector<float> bias;
+  SharedArray<float> scale;
+  SharedArray<float> bias;
   PostOp ops[kMaxOps];
   int op_count = 0;
   ElemType out = ElemType::u8;

@@ -102,15 +102,18 @@ const DotTable* dot_table_for(const Route& route) {
 
 }  // namespace
 
-void ConvPlan::build() {
-  check(spec, *weights);
+void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeights> packed) {
+  check(given, *packed);
+  spec = given;
+  spec.epilogue = EpilogueSpec();
+  weights = std::move(packed);
   const ConvShape& s = spec.shape;
   if (spec.src_stride == 0) spec.src_stride = s.in_c;
   if (spec.dst_stride == 0) spec.dst_stride = s.out_c;
   if (spec.residual_stride == 0) spec.residual_stride = s.out_c;
   const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
   const double depth = static_cast<double>(weights->shape.in_c * s.kernel_h * s.kernel_w);
-  epilogue = make_epilogue(spec.epilogue, s.out_c, s.groups, depth * 255 * 128);
+  epilogue = make_epilogue(given.epilogue, s.out_c, s.groups, depth * 255 * 128);
   epilogue.fast = epilogue.fast && !spec.scaled_rows;
   epilogue_fn = epilogue_for(weights->route);
   dot = dot_table_for(weights->route);
@@ -119,8 +122,13 @@ void ConvPlan::build() {
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
     fused = epilogue.fast && tile->flush[0] != nullptr;
   }
-  for (const int32_t sum : weights->sums) init.push_back(-zero * sum);
-  zero_init = std::all_of(init.begin(), init.end(), [](int32_t x) { return x == 0; });
+  std::vector<int32_t> start;
+  for (const int32_t sum : weights->sums) start.push_back(-zero * sum);
+  zero_init = std::all_of(start.begin(), start.end(), [](int32_t x) { return x == 0; });
+  init = SharedArray<int32_t>(std::move(start));
+}
+
+void ConvPlan::build() {
   threads = std::max(1, spec.threads != 0 ? spec.threads : num_threads());
   plan_tasks();
   frame.pad_value = static_cast<uint8_t>(spec.src_zero_point);
@@ -281,9 +289,21 @@ struct QConv::Plan : ConvPlan {};
 QConv::QConv(const QConvSpec& spec, std::shared_ptr<const PackedWeights> weights)
     : plan_(std::make_unique<Plan>()) {
   if (weights == nullptr) throw ValueError("qconv: no weights");
-  plan_->spec = spec;
-  plan_->weights = std::move(weights);
+  plan_->set(spec, std::move(weights));
   plan_->build();
+}
+
+QConv::QConv(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
+
+QConv QConv::resized(int64_t batch, int64_t in_h, int64_t in_w) const {
+  auto plan = std::make_unique<Plan>();
+  static_cast<ConvConstants&>(*plan) = *plan_;
+  plan->spec.shape.batch = batch;
+  plan->spec.shape.in_h = in_h;
+  plan->spec.shape.in_w = in_w;
+  check(plan->spec, *plan->weights);
+  plan->build();
+  return QConv(std::move(plan));
 }
 
 QConv::~QConv() = default;

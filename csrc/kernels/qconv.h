@@ -166,6 +166,9 @@ class QConv {
   QConv(QConv&&) noexcept;
   QConv& operator=(QConv&&) noexcept;
 
+  // The same convolution of an input of another size; weights and epilogue are shared.
+  QConv resized(int64_t batch, int64_t in_h, int64_t in_w) const;
+
   // Scratch memory a run needs (64-byte aligned).
   size_t scratch_bytes() const;
   // src: NHWC; dst: NHWC, pointing at the first channel to write (a slice of a wider buffer is
@@ -181,6 +184,7 @@ class QConv {
 
  private:
   struct Plan;
+  explicit QConv(std::unique_ptr<Plan> plan);
   std::unique_ptr<Plan> plan_;
 };
 

@@ -17,23 +17,29 @@ inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 // Whether window mode can run it: vector route, u8, whole quads per tap, padding of one column.
 bool window_fits(const QConvSpec& spec, const PackedWeights& weights);
 
-struct ConvPlan {
+// What does not depend on the input's size; plans for other sizes share it.
+struct ConvConstants {
+  QConvSpec spec;  // without its epilogue
+  std::shared_ptr<const PackedWeights> weights;
+  Epilogue epilogue;
+  EpilogueFn epilogue_fn = nullptr;
+  const DotTable* dot = nullptr;
+  const TileTable* tile = nullptr;
+  SharedArray<int32_t> init;  // accumulator start per padded channel
+  bool zero_init = false;     // all of them 0
+  bool fused = false;         // tile blocks are stored by TileTable::fused
+  bool stores = false;        // vector blocks are stored by the micro-kernel
+
+  void set(const QConvSpec& given, std::shared_ptr<const PackedWeights> packed);
+};
+
+struct ConvPlan : ConvConstants {
   static constexpr int64_t kTileRows = 16;
   static constexpr int64_t kTilePixels = 2 * kTileRows;  // of a block
   // Two accumulator blocks of 32 x 32; the gap keeps stores to one from aliasing loads of the
   // other.
   static constexpr int64_t kAccInts = 32 * 32 + 32 * 16;
 
-  QConvSpec spec;
-  std::shared_ptr<const PackedWeights> weights;
-  Epilogue epilogue;
-  EpilogueFn epilogue_fn = nullptr;
-  const DotTable* dot = nullptr;
-  const TileTable* tile = nullptr;
-  std::vector<int32_t> init;  // accumulator start per padded channel
-  bool zero_init = false;     // all of them 0
-  bool fused = false;         // tile blocks are stored by TileTable::fused
-  bool stores = false;        // vector blocks are stored by the micro-kernel
   FrameLayout frame;
   // Window mode: output rows by the kernel rows that see input; per row its class.
   enum Edge { kLeft = 1, kRight = 2 };
@@ -76,6 +82,7 @@ struct ConvPlan {
     int64_t group, panel, count;
   };
 
+  // Plans for spec.shape.
   void build();
   void run(const Run& r) const;
 

@@ -14,13 +14,13 @@ struct Outside {
 };
 
 Outside columns_outside(const ConvShape& s, int64_t kw) {
-  Outside out;
-  for (int64_t ow = 0; ow < s.out_w(); ++ow) {
-    const int64_t at = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
-    out.left += at < 0 ? 1 : 0;
-    out.right += at >= s.in_w ? 1 : 0;
-  }
-  return out;
+  const int64_t width = s.out_w();
+  const int64_t first = kw * s.dilation_w - s.pad_left;  // input column that output column 0 sees
+  const auto columns_before = [&](int64_t column) {      // output columns that see one left of it
+    return std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, column - first), s.stride_w), 0,
+                               width);
+  };
+  return {columns_before(0), width - columns_before(s.in_w)};
 }
 
 }  // namespace

@@ -154,26 +154,84 @@ class RowPrefetch {
   int64_t share_;
 };
 
-}  // namespace
-
-struct QDepthwise::Plan {
-  QConvSpec spec;
+// What does not depend on the input's size; plans for other sizes share it.
+struct DepthwiseConstants {
+  QConvSpec spec;  // without its epilogue
   std::shared_ptr<const PackedDepthwise> weights;
   Epilogue epilogue;
   DepthwiseFn compute = nullptr;
+  int64_t blocks = 0;
+  uint8_t flip = 0, pad = 0;
+  std::shared_ptr<const AlignedBuffer> rows;  // first accumulators, packed scale, packed bias
+  const int32_t* init = nullptr;
+  const float* packed_scale = nullptr;
+  const float* packed_bias = nullptr;
+
+  void set(const QConvSpec& given, std::shared_ptr<const PackedDepthwise> packed);
+  void fill_rows();
+};
+
+void DepthwiseConstants::fill_rows() {
+  const size_t padded = static_cast<size_t>(blocks * kDepthwiseBlock);
+  auto buffer = std::make_shared<AlignedBuffer>(padded * 3 * sizeof(float));
+  int32_t* const start = reinterpret_cast<int32_t*>(buffer->data());
+  float* const scale = reinterpret_cast<float*>(start + padded);
+  float* const bias = scale + padded;
+  for (int64_t c = 0; c < static_cast<int64_t>(padded); ++c) {
+    const int64_t block = c / kDepthwiseBlock * kDepthwiseBlock;
+    const int64_t at = block + packed_position(weights->isa, c - block);
+    const size_t from = static_cast<size_t>(c);
+    const bool valid = c < weights->channels;
+    start[at] = -int32_t{pad} * weights->sums[from];
+    scale[at] = valid ? epilogue.scale[from] : 0.0f;
+    bias[at] = valid ? epilogue.bias[from] : 0.0f;
+  }
+  init = start;
+  packed_scale = scale;
+  packed_bias = bias;
+  rows = std::move(buffer);
+}
+
+void DepthwiseConstants::set(const QConvSpec& given,
+                             std::shared_ptr<const PackedDepthwise> packed) {
+  const ConvShape& s = given.shape;
+  check_shape(s);
+  if (packed->channels != s.in_c || packed->kernel_h != s.kernel_h ||
+      packed->kernel_w != s.kernel_w || packed->stride_h != s.stride_h ||
+      packed->dilation_h != s.dilation_h) {
+    throw ValueError("depthwise: the weights were packed for another shape");
+  }
+  spec = given;
+  spec.epilogue = EpilogueSpec();
+  if (spec.src_stride == 0) spec.src_stride = s.in_c;
+  if (spec.dst_stride == 0) spec.dst_stride = s.out_c;
+  if (spec.residual_stride == 0) spec.residual_stride = s.out_c;
+  weights = std::move(packed);
+  flip = spec.src_is_s8 ? 0x80 : 0;
+  const int32_t zero_point = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
+  if (zero_point < 0 || zero_point > 255) {
+    throw ValueError(
+        cat("depthwise: zero point ", spec.src_zero_point, " is outside the source type"));
+  }
+  pad = static_cast<uint8_t>(zero_point);
+  const int64_t most = *std::max_element(weights->abs_sums.begin(), weights->abs_sums.end());
+  const double max_abs_acc = static_cast<double>(most * std::max(zero_point, 255 - zero_point));
+  epilogue = make_epilogue(given.epilogue, s.out_c, 1, max_abs_acc);
+  compute = tile_function(weights->isa);
+  blocks = blocks_of(s.in_c);
+  fill_rows();
+}
+
+}  // namespace
+
+struct QDepthwise::Plan : DepthwiseConstants {
   int64_t out_h = 0, out_w = 0;
   int64_t tile_outputs = 0;  // output columns of a tile
   int64_t tile_columns = 0;  // input columns of a tile
   int64_t row_groups = 0;    // per image
-  int64_t blocks = 0;
-  uint8_t flip = 0, pad = 0;
-  AlignedBuffer constants;  // first accumulators, packed scale, packed bias, a line of padding
-  int32_t* init = nullptr;
-  float* packed_scale = nullptr;
-  float* packed_bias = nullptr;
-  uint8_t* pad_line = nullptr;
+  AlignedBuffer pad_line;    // a row of padding
 
-  void fill_constants();
+  void build();  // for spec.shape
   void choose_tile();
   RowPrefetch rows_ahead(const uint8_t* src, int64_t image, int64_t row, int64_t block) const;
   void run_tiles(const uint8_t* src, uint8_t* dst, const uint8_t* residual, int64_t item,
@@ -184,25 +242,17 @@ struct QDepthwise::Plan {
   }
 };
 
-void QDepthwise::Plan::fill_constants() {
-  const size_t padded = static_cast<size_t>(blocks * kDepthwiseBlock);
-  const size_t line_bytes =
-      static_cast<size_t>(spec.shape.in_w * spec.src_stride) + kDepthwiseBlock;
-  constants = AlignedBuffer(padded * 3 * sizeof(float) + line_bytes);
-  init = reinterpret_cast<int32_t*>(constants.data());
-  packed_scale = reinterpret_cast<float*>(init + padded);
-  packed_bias = packed_scale + padded;
-  pad_line = reinterpret_cast<uint8_t*>(packed_bias + padded);
-  std::memset(pad_line, pad ^ flip, line_bytes);
-  for (int64_t c = 0; c < static_cast<int64_t>(padded); ++c) {
-    const int64_t block = c / kDepthwiseBlock * kDepthwiseBlock;
-    const int64_t at = block + packed_position(weights->isa, c - block);
-    const size_t from = static_cast<size_t>(c);
-    const bool valid = c < weights->channels;
-    init[at] = -int32_t{pad} * weights->sums[from];
-    packed_scale[at] = valid ? epilogue.scale[from] : 0.0f;
-    packed_bias[at] = valid ? epilogue.bias[from] : 0.0f;
+void QDepthwise::Plan::build() {
+  const ConvShape& s = spec.shape;
+  if (s.out_h() < 1 || s.out_w() < 1) {
+    throw ValueError("depthwise: the kernel is larger than the padded input");
   }
+  out_h = s.out_h();
+  out_w = s.out_w();
+  row_groups = (out_h + weights->shared_rows - 1) / weights->shared_rows;
+  pad_line = AlignedBuffer(static_cast<size_t>(s.in_w * spec.src_stride) + kDepthwiseBlock);
+  std::memset(pad_line.data(), pad ^ flip, pad_line.size());
+  choose_tile();
 }
 
 void QDepthwise::Plan::choose_tile() {
@@ -217,39 +267,20 @@ void QDepthwise::Plan::choose_tile() {
 
 QDepthwise::QDepthwise(const QConvSpec& spec, std::shared_ptr<const PackedDepthwise> weights)
     : plan_(std::make_unique<Plan>()) {
-  const ConvShape& s = spec.shape;
-  check_shape(s);
-  if (weights->channels != s.in_c || weights->kernel_h != s.kernel_h ||
-      weights->kernel_w != s.kernel_w || weights->stride_h != s.stride_h ||
-      weights->dilation_h != s.dilation_h) {
-    throw ValueError("depthwise: the weights were packed for another shape");
-  }
-  if (s.out_h() < 1 || s.out_w() < 1) {
-    throw ValueError("depthwise: the kernel is larger than the padded input");
-  }
-  Plan& p = *plan_;
-  p.spec = spec;
-  if (p.spec.src_stride == 0) p.spec.src_stride = s.in_c;
-  if (p.spec.dst_stride == 0) p.spec.dst_stride = s.out_c;
-  if (p.spec.residual_stride == 0) p.spec.residual_stride = s.out_c;
-  p.weights = std::move(weights);
-  p.flip = spec.src_is_s8 ? 0x80 : 0;
-  const int32_t zero_point = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
-  if (zero_point < 0 || zero_point > 255) {
-    throw ValueError(
-        cat("depthwise: zero point ", spec.src_zero_point, " is outside the source type"));
-  }
-  p.pad = static_cast<uint8_t>(zero_point);
-  const int64_t most = *std::max_element(p.weights->abs_sums.begin(), p.weights->abs_sums.end());
-  const double max_abs_acc = static_cast<double>(most * std::max(zero_point, 255 - zero_point));
-  p.epilogue = make_epilogue(spec.epilogue, s.out_c, 1, max_abs_acc);
-  p.compute = tile_function(p.weights->isa);
-  p.out_h = s.out_h();
-  p.out_w = s.out_w();
-  p.row_groups = (p.out_h + p.weights->shared_rows - 1) / p.weights->shared_rows;
-  p.blocks = blocks_of(s.in_c);
-  p.fill_constants();
-  p.choose_tile();
+  plan_->set(spec, std::move(weights));
+  plan_->build();
+}
+
+QDepthwise::QDepthwise(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
+
+QDepthwise QDepthwise::resized(int64_t batch, int64_t in_h, int64_t in_w) const {
+  auto plan = std::make_unique<Plan>();
+  static_cast<DepthwiseConstants&>(*plan) = *plan_;
+  plan->spec.shape.batch = batch;
+  plan->spec.shape.in_h = in_h;
+  plan->spec.shape.in_w = in_w;
+  plan->build();
+  return QDepthwise(std::move(plan));
 }
 
 QDepthwise::~QDepthwise() = default;
@@ -266,7 +297,7 @@ void QDepthwise::Plan::set_rows(const uint8_t* image, int64_t first_row, int64_t
     const int64_t h = first_row + std::min(r, used - 1) * s.dilation_h;
     const bool inside = h >= 0 && h < s.in_h;
     tile.rows[r] =
-        (inside ? image + h * s.in_w * spec.src_stride : pad_line) + block * kDepthwiseBlock;
+        (inside ? image + h * s.in_w * spec.src_stride : pad_line.data()) + block * kDepthwiseBlock;
   }
   tile.column_stride = spec.src_stride;
 }

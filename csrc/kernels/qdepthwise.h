@@ -53,6 +53,9 @@ class QDepthwise {
   QDepthwise(QDepthwise&&) noexcept;
   QDepthwise& operator=(QDepthwise&&) noexcept;
 
+  // As QConv::resized.
+  QDepthwise resized(int64_t batch, int64_t in_h, int64_t in_w) const;
+
   // src, dst, residual: as QConv::run.
   void run(const void* src, void* dst, const void* residual = nullptr) const;
   // Elements between output pixels of later runs. Throws ValueError when less than the channels.
@@ -63,6 +66,7 @@ class QDepthwise {
 
  private:
   struct Plan;
+  explicit QDepthwise(std::unique_ptr<Plan> plan);
   std::unique_ptr<Plan> plan_;
 };
 

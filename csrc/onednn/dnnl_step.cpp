@@ -82,7 +82,7 @@ void DnnlStep::prepare(RunContext& ctx) const {
     state->args.push_back({b.arg, state->memories.back().get()});
   }
   if (primitive_.scratchpad.get_size() > 0) {
-    state->memories.emplace_back(primitive_.scratchpad, onednn::cpu_engine(), ctx.scratchpad.get());
+    state->memories.emplace_back(primitive_.scratchpad, onednn::cpu_engine(), nullptr);
     state->args.push_back({DNNL_ARG_SCRATCHPAD, state->memories.back().get()});
   }
   ctx.step_state[static_cast<size_t>(index)] = state;
@@ -168,6 +168,8 @@ void DnnlStep::run(RunContext& ctx) const {
   auto& state = *static_cast<DnnlState*>(ctx.step_state[static_cast<size_t>(index)].get());
   for (size_t i = 0; i < state.values.size(); ++i)
     state.memories[i].set_data_handle(ctx.data(state.values[i]));
+  if (state.memories.size() > state.values.size())  // the last is the scratchpad
+    state.memories.back().set_data_handle(ctx.scratchpad);
   for (auto& [binding, memory] : state.repacked)
     onednn::repack(bindings_[binding].desc, ctx.data(bindings_[binding].value), memory);
   execute(primitive_.primitive, stream_of(ctx, *engine_, false), state.args);

@@ -232,10 +232,14 @@ std::shared_ptr<PlanEntry> plan_for(GraphModule& model, const std::vector<Value>
   const ThreadScope threads;
   std::optional<onednn::EngineScope> engine;
   if (gpu) engine.emplace(*onednn::gpu_engine());
+  const size_t kept = cache->kept_alive.size();
   auto plan = PlanBuilder(model, inputs, *cache).build();
   // Packing one has brought neighbours back.
-  for (const Tensor& t : cache->kept_alive) release_pages(t);
-  return cache->insert(std::make_shared<PlanEntry>(std::move(signature), std::move(plan)));
+  if (cache->kept_alive.size() > kept) {
+    for (const Tensor& t : cache->kept_alive) release_pages(t);
+  }
+  return cache->insert(
+      std::make_shared<PlanEntry>(std::move(signature), std::move(plan), cache->workspaces()));
 }
 
 std::vector<Value> checked_inputs(GraphModule& model, const std::vector<Value>& inputs) {

@@ -22,18 +22,21 @@ void release_pages(const Tensor& tensor) {
 }
 
 std::unique_ptr<RunContext> PlanEntry::acquire() {
+  std::unique_ptr<RunContext> context;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
-      auto context = std::move(idle_.back());
+      context = std::move(idle_.back());
       idle_.pop_back();
-      return context;
     }
   }
-  return std::make_unique<RunContext>(plan_);
+  if (!context) context = std::make_unique<RunContext>(plan_);
+  context->attach(workspaces_->take(plan_->workspace_bytes()));
+  return context;
 }
 
 void PlanEntry::give_back(std::unique_ptr<RunContext> context) {
+  workspaces_->give_back(context->detach());
   const std::lock_guard<std::mutex> lock(mutex_);
   if (idle_.size() < max_idle()) idle_.push_back(std::move(context));
 }
@@ -63,8 +66,17 @@ std::shared_ptr<PlanEntry> ModelCache::find(const std::string& signature) {
 std::shared_ptr<PlanEntry> ModelCache::insert(std::shared_ptr<PlanEntry> entry) {
   const std::lock_guard<std::mutex> lock(mutex_);
   entries_.push_front(std::move(entry));
-  if (entries_.size() > kMaxPlans) entries_.pop_back();
+  if (entries_.size() <= kMaxPlans) return entries_.front();
+  entries_.pop_back();
+  int64_t largest = 0;
+  for (const auto& e : entries_) largest = std::max(largest, e->plan()->workspace_bytes());
+  workspaces_->trim(largest);
   return entries_.front();
+}
+
+size_t ModelCache::plan_count() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return entries_.size();
 }
 
 std::shared_ptr<PlanEntry> ModelCache::latest() {

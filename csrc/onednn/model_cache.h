@@ -18,17 +18,22 @@ namespace pt2q {
 // A plan with the contexts that wait for the next run.
 class PlanEntry {
  public:
-  PlanEntry(std::string signature, std::shared_ptr<const Plan> plan)
-      : signature_(std::move(signature)), plan_(std::move(plan)) {}
+  PlanEntry(std::string signature, std::shared_ptr<const Plan> plan,
+            std::shared_ptr<WorkspacePool> workspaces)
+      : signature_(std::move(signature)),
+        plan_(std::move(plan)),
+        workspaces_(std::move(workspaces)) {}
 
   const std::string& signature() const { return signature_; }
   const std::shared_ptr<const Plan>& plan() const { return plan_; }
+  // A context with memory to work in.
   std::unique_ptr<RunContext> acquire();
   void give_back(std::unique_ptr<RunContext> context);
 
  private:
   std::string signature_;
   std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<WorkspacePool> workspaces_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<RunContext>> idle_;
 };
@@ -52,7 +57,11 @@ class ModelCache {
 
   std::shared_ptr<PlanEntry> find(const std::string& signature);
   std::shared_ptr<PlanEntry> insert(std::shared_ptr<PlanEntry> entry);  // drops the oldest
-  std::shared_ptr<PlanEntry> latest();                                  // null before the first
+  size_t plan_count();
+  std::shared_ptr<PlanEntry> latest();  // null before the first
+  const std::shared_ptr<WorkspacePool>& workspaces() const { return workspaces_; }
+  // Before the first plan: draws from the pool of several models.
+  void share(std::shared_ptr<WorkspacePool> pool) { workspaces_ = std::move(pool); }
 
   // Held while a plan is built: the members below are shared by all builds.
   std::mutex build_mutex;
@@ -65,6 +74,7 @@ class ModelCache {
   uint64_t version_ = 0;
   std::mutex mutex_;
   std::list<std::shared_ptr<PlanEntry>> entries_;  // most recent first
+  std::shared_ptr<WorkspacePool> workspaces_ = std::make_shared<WorkspacePool>();
 };
 
 }  // namespace pt2q

@@ -5,6 +5,7 @@
 #include <functional>
 #include <new>
 
+#include "base/cpu.h"
 #include "base/strings.h"
 #include "pt2q/error.h"
 
@@ -179,12 +180,47 @@ void plan_memory(Plan& plan) {
   }
 }
 
+// --- workspaces ----------------------------------------------------------------------------------
+
+int64_t Plan::workspace_bytes() const {
+  return aligned(arena_bytes) + aligned(static_cast<int64_t>(scratchpad_bytes));
+}
+
+Workspace WorkspacePool::take(int64_t bytes) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      Workspace last = std::move(idle_.back());  // the one whose pages are warm
+      idle_.pop_back();
+      if (last.bytes >= bytes) return last;
+    }
+  }
+  // Room for somewhat larger inputs: pages that nobody touches cost nothing.
+  const int64_t roomy = bytes + bytes / 4;
+  return {aligned_buffer(roomy), roomy};
+}
+
+void WorkspacePool::give_back(Workspace workspace) {
+  static const size_t most = static_cast<size_t>(std::max(4, available_cpus()));
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (idle_.size() < most) idle_.push_back(std::move(workspace));
+}
+
+void WorkspacePool::trim(int64_t bytes) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto large = [bytes](const Workspace& w) { return w.bytes > 2 * bytes; };
+  idle_.erase(std::remove_if(idle_.begin(), idle_.end(), large), idle_.end());
+}
+
+size_t WorkspacePool::idle_count() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return idle_.size();
+}
+
 // --- RunContext ----------------------------------------------------------------------------------
 
 RunContext::RunContext(std::shared_ptr<const Plan> p) : plan(std::move(p)) {
   const size_t n = plan->values.size();
-  arena = aligned_buffer(plan->arena_bytes);
-  scratchpad = aligned_buffer(static_cast<int64_t>(plan->scratchpad_bytes));
   pointers.assign(n, nullptr);
   held.resize(n);
   views.resize(n);
@@ -192,14 +228,31 @@ RunContext::RunContext(std::shared_ptr<const Plan> p) : plan(std::move(p)) {
   for (size_t i = 0; i < n; ++i) {
     const PlanValue& v = plan->values[i];
     const PlanValue& root = plan->values[static_cast<size_t>(v.root)];
-    if (root.storage == Storage::Arena) {
-      pointers[i] = arena.get() + root.arena_offset + v.view_offset;
-    } else if (root.storage == Storage::Constant) {
-      pointers[i] =
-          const_cast<char*>(static_cast<const char*>(root.constant.raw_data())) + v.view_offset;
-    }
+    if (root.storage != Storage::Constant) continue;
+    pointers[i] =
+        const_cast<char*>(static_cast<const char*>(root.constant.raw_data())) + v.view_offset;
   }
   for (const auto& step : plan->steps) step->prepare(*this);
+}
+
+void RunContext::attach(Workspace workspace) {
+  arena = std::move(workspace.memory);
+  workspace_bytes_ = workspace.bytes;
+  scratchpad = arena.get() + aligned(plan->arena_bytes);
+  if (placed_at_ == arena.get()) return;
+  placed_at_ = arena.get();
+  for (size_t i = 0; i < pointers.size(); ++i) {
+    const PlanValue& v = plan->values[i];
+    const PlanValue& root = plan->values[static_cast<size_t>(v.root)];
+    if (root.storage == Storage::Arena)
+      pointers[i] = arena.get() + root.arena_offset + v.view_offset;
+  }
+}
+
+Workspace RunContext::detach() {
+  for (const int id : viewed_) views[static_cast<size_t>(id)] = Tensor();
+  viewed_.clear();
+  return {std::move(arena), workspace_bytes_};
 }
 
 bool RunContext::in_arena(const void* p) const {
@@ -225,6 +278,7 @@ Tensor RunContext::tensor(int id) {
   Tensor& view = views[static_cast<size_t>(id)];
   void* p = data(id);
   if (view.defined() && view.raw_data() == p) return view;
+  if (!view.defined()) viewed_.push_back(id);
   view = Tensor::from_blob(p, v.sizes, v.strides, v.dtype, arena,
                            root.storage == Storage::Input || root.storage == Storage::Constant);
   return view;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -106,11 +107,39 @@ struct Plan {
   int64_t arena_bytes = 0;
   size_t scratchpad_bytes = 0;
   int threads = 1;
+
+  int64_t workspace_bytes() const;
+};
+
+// The memory that one run works in: arena, then scratchpad.
+struct Workspace {
+  std::shared_ptr<char> memory;
+  int64_t bytes = 0;
+};
+
+// The workspaces of one model. All its plans draw from here, so that a plan for new sizes finds
+// memory whose pages exist already, and many plans cost no more memory than the largest.
+// Thread-safe.
+class WorkspacePool {
+ public:
+  Workspace take(int64_t bytes);
+  void give_back(Workspace workspace);
+  // Keeps nothing that is much larger than `bytes`, what the plans in use need.
+  void trim(int64_t bytes);
+  size_t idle_count();
+
+ private:
+  std::mutex mutex_;
+  std::vector<Workspace> idle_;
 };
 
 // The mutable side of one run. Contexts are pooled; one run uses one at a time.
 struct RunContext {
   explicit RunContext(std::shared_ptr<const Plan> plan);
+
+  // Works in this memory, of at least plan->workspace_bytes(), until detach().
+  void attach(Workspace workspace);
+  Workspace detach();
 
   const PlanValue& value(int id) const { return plan->values[static_cast<size_t>(id)]; }
   void* data(int id) const { return pointers[static_cast<size_t>(id)]; }
@@ -125,8 +154,8 @@ struct RunContext {
   bool in_arena(const void* p) const;
 
   std::shared_ptr<const Plan> plan;
-  std::shared_ptr<char> arena;
-  std::shared_ptr<char> scratchpad;
+  std::shared_ptr<char> arena;  // while attached
+  char* scratchpad = nullptr;
   std::vector<void*> pointers;
   std::vector<Value> held;
   std::vector<Tensor> views;
@@ -134,6 +163,11 @@ struct RunContext {
   std::shared_ptr<void> stream, gpu_stream;
   std::unordered_map<int, std::shared_ptr<void>> gpu_values;  // memory of values on the GPU
   std::vector<Tensor> inputs;
+
+ private:
+  const char* placed_at_ = nullptr;  // the arena that `pointers` lead to
+  int64_t workspace_bytes_ = 0;
+  std::vector<int> viewed_;  // values with a tensor in `views`
 };
 
 // The value a node yields at run time.

@@ -63,6 +63,12 @@ PlanBuilder::PlanBuilder(GraphModule& model, const std::vector<Value>& inputs, M
 
 std::shared_ptr<const Plan> PlanBuilder::build() {
   plan_->threads = num_threads();
+  if (const auto like = cache_.latest()) {
+    plan_->values.reserve(like->plan()->values.size());
+    plan_->steps.reserve(like->plan()->steps.size());
+    bound_.reserve(like->plan()->values.size());
+    metas_.reserve(like->plan()->values.size());
+  }
   written_attrs_ = written_attrs(model_.graph());
   size_t next_input = 0;
   for (const Node* n : model_.graph().nodes()) {
@@ -97,9 +103,9 @@ void PlanBuilder::visit(const Node& node, const std::vector<Value>& inputs, size
       return;
     }
     case OpCode::GetAttr: {
-      const Tensor t = model_.attr_of(node);
-      bind(node, new_constant(t));
-      if (written_attrs_.count(node.target()) > 0) written_.insert(bound_[&node].value);
+      const int id = new_constant(model_.attr_of(node));
+      bound_.emplace(&node, Bound::of_tensor(id));
+      if (written_attrs_.count(node.target()) > 0) written_.insert(id);
       return;
     }
     case OpCode::CallFunction:
@@ -215,16 +221,17 @@ bool PlanBuilder::infer_result(const Node& node) {
   args.clear();
   plain_args_of_ = &node;
   bool known = true;
+  const std::function<void(const Value&, const Value&)> check = [&](const Value& v,
+                                                                    const Value& m) {
+    if (v.is<Node*>() && m.is_none()) known = false;
+    if (v.is<Value::List>() && m.is<Value::List>()) {
+      for (size_t k = 0; k < v.list().size(); ++k) check(v.list()[k], m.list()[k]);
+    }
+  };
+  args.reserve(node.args().size());
   for (size_t i = 0; i < node.args().size(); ++i) {
-    args.push_back(meta_of(bound_of(node.arg(i))));
-    const std::function<void(const Value&, const Value&)> check = [&](const Value& v,
-                                                                      const Value& m) {
-      if (v.is<Node*>() && m.is_none()) known = false;
-      if (v.is<Value::List>() && m.is<Value::List>()) {
-        for (size_t k = 0; k < v.list().size(); ++k) check(v.list()[k], m.list()[k]);
-      }
-    };
-    check(node.arg(i), args.back());
+    args.push_back(plain_of(node.arg(i)));
+    if (holds_node(node.arg(i))) check(node.arg(i), args.back());
   }
   Value& meta = metas_[&node];
   if (!known || !node.op().infer) return false;

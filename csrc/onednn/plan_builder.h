@@ -81,6 +81,7 @@ class PlanBuilder {
   int make_view(int base, const Tensor& view, const void* origin);
   int make_output(int id);
   Value meta_of(const Bound& bound) const;
+  Value plain_of(const Value& arg) const;
   void finish();
 
   GraphModule& model_;
@@ -99,6 +100,7 @@ class PlanBuilder {
 
 // A tensor, or a list that holds one, as an inferred result.
 bool holds_tensor(const Value& v);
+bool holds_node(const Value& v);
 
 // Attributes that running the graph changes: statistics of batch norms in training form.
 std::unordered_set<std::string> written_attrs(const Graph& graph);

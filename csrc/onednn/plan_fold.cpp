@@ -43,6 +43,10 @@ bool PlanBuilder::try_plain(const Node& node) {
 // Nodes whose arguments are all known: constant subgraphs, and factories such as arange.
 bool PlanBuilder::try_fold(const Node& node) {
   if (node.is_impure()) return false;
+  if (const Node* first = node.args().empty() ? nullptr : node.arg_node(0)) {  // the usual case
+    const Bound& b = bound_.at(first);
+    if (b.kind == Bound::Kind::Tensor && value(b.value).storage != Storage::Constant) return false;
+  }
   std::vector<Value> args;
   bool constant = true;
   const std::function<Value(const Bound&)> value_of = [&](const Bound& b) -> Value {

@@ -14,6 +14,11 @@ bool holds_tensor(const Value& v) {
   return v.is<Value::List>() && std::any_of(v.list().begin(), v.list().end(), holds_tensor);
 }
 
+bool holds_node(const Value& v) {
+  if (v.is<Node*>()) return true;
+  return v.is<Value::List>() && std::any_of(v.list().begin(), v.list().end(), holds_node);
+}
+
 Bound PlanBuilder::bound_of(const Value& arg) const {
   if (arg.is<Node*>()) {
     const auto it = bound_.find(arg.as<Node*>());
@@ -32,6 +37,10 @@ Bound PlanBuilder::bound_of(const Value& arg) const {
   Value::List values;
   for (const Bound& b : items) values.push_back(b.plain);
   return Bound::of_plain(Value(std::move(values)));
+}
+
+Value PlanBuilder::plain_of(const Value& arg) const {
+  return holds_node(arg) ? meta_of(bound_of(arg)) : arg;
 }
 
 Value PlanBuilder::meta_of(const Bound& bound) const {
@@ -61,7 +70,7 @@ int PlanBuilder::value_of(const Value& item) const {
 const std::vector<Value>& PlanBuilder::plain_args(const Node& node) {
   if (plain_args_of_ != &node) {
     plain_args_.clear();
-    for (const Value& arg : node.args()) plain_args_.push_back(meta_of(bound_of(arg)));
+    for (const Value& arg : node.args()) plain_args_.push_back(plain_of(arg));
     plain_args_of_ = &node;
   }
   return plain_args_;
@@ -69,7 +78,7 @@ const std::vector<Value>& PlanBuilder::plain_args(const Node& node) {
 
 Value PlanBuilder::plain_arg(const Node& node, size_t i) const {
   if (plain_args_of_ == &node) return plain_args_.at(i);
-  return meta_of(bound_of(node.arg(i)));
+  return plain_of(node.arg(i));
 }
 
 const TensorMeta& PlanBuilder::result_meta(const Node& node) const {
@@ -92,12 +101,16 @@ int PlanBuilder::as_layout(int id, const Shape& strides) {
   if (known != relaid_.end()) return known->second;
   int out = -1;
   if (source.storage == Storage::Constant && written_.count(id) == 0) {
-    auto buffer = aligned_buffer(source.constant.nbytes());
-    void* p = buffer.get();
-    copy_layout(source.constant.raw_data(), source.constant.strides(), p, strides, source.sizes,
-                source.dtype);
-    out =
-        new_constant(Tensor::from_blob(p, source.sizes, strides, source.dtype, std::move(buffer)));
+    std::any& slot = cache_.packed[{source.constant.id(), "layout" + list_to_string(strides)}];
+    if (!slot.has_value()) {
+      auto buffer = aligned_buffer(source.constant.nbytes());
+      void* p = buffer.get();
+      copy_layout(source.constant.raw_data(), source.constant.strides(), p, strides, source.sizes,
+                  source.dtype);
+      slot = Tensor::from_blob(p, source.sizes, strides, source.dtype, std::move(buffer));
+      cache_.kept_alive.push_back(source.constant);
+    }
+    out = new_constant(std::any_cast<Tensor>(slot));
   } else {
     out = new_value(source.sizes, strides, source.dtype);
     std::unique_ptr<Step> step;

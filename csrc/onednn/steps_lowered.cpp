@@ -45,56 +45,65 @@ const char* tuning_text(ChoiceSource source) {
   }
 }
 
-class QConvStep : public Step {
+// Values of the rows' parameters; -1: known when planned.
+struct InputScales {
+  int scale = -1, zero = -1;
+  int64_t count = 1;
+};
+
+void run_conv(const kernels::QConv& conv, const void* x, void* out, RunContext& ctx,
+              const void* other, const InputScales& rows) {
+  kernels::RowScales scales;
+  if (rows.scale >= 0) {
+    scales = {ctx.data<const float>(rows.scale), ctx.data<const int32_t>(rows.zero),
+              rows.count == 1 ? 0 : 1};
+  }
+  conv.run(x, out, ctx.scratchpad, other, scales);
+}
+void run_conv(const kernels::QDepthwise& conv, const void* x, void* out, RunContext&,
+              const void* other, const InputScales&) {
+  conv.run(x, out, other);
+}
+size_t scratch_bytes(const kernels::QConv& conv) { return conv.scratch_bytes(); }
+size_t scratch_bytes(const kernels::QDepthwise&) { return 0; }
+
+class QConvStepBase : public Step {
  public:
-  // Values of the rows' parameters; -1: known when planned.
-  struct InputScales {
-    int scale = -1, zero = -1;
-    int64_t count = 1;
-  };
-  explicit QConvStep(kernels::QConv conv, const InputScales& rows)
+  // The same step for an input of another size.
+  virtual std::unique_ptr<QConvStepBase> resized(const kernels::ConvShape& shape) const = 0;
+  virtual size_t scratch() const = 0;
+};
+
+template <typename Conv>
+class QConvStep : public QConvStepBase {
+ public:
+  explicit QConvStep(Conv conv, const InputScales& rows = {})
       : conv_(std::move(conv)), rows_(rows) {
-    info.kernel = cat("pt2q ", conv_.describe());
+    info.kernel = "pt2q " + conv_.describe();
     info.saturation = conv_.saturation();
   }
   void run(RunContext& ctx) const override {
     const size_t first_row = rows_.scale < 0 ? inputs.size() : inputs.size() - 2;
     const void* other = first_row > 1 ? ctx.data(inputs[1]) : nullptr;
-    kernels::RowScales scales;
-    if (rows_.scale >= 0) {
-      scales = {ctx.data<const float>(rows_.scale), ctx.data<const int32_t>(rows_.zero),
-                rows_.count == 1 ? 0 : 1};
-    }
-    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad.get(), other, scales);
+    run_conv(conv_, ctx.data(inputs[0]), ctx.data(outputs[0]), ctx, other, rows_);
   }
   bool can_spread() const override { return true; }
   void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
+  std::unique_ptr<QConvStepBase> resized(const kernels::ConvShape& s) const override {
+    auto step = std::make_unique<QConvStep>(conv_.resized(s.batch, s.in_h, s.in_w));
+    step->info.tuning = info.tuning;
+    return step;
+  }
+  size_t scratch() const override { return scratch_bytes(conv_); }
 
  private:
-  kernels::QConv conv_;
+  Conv conv_;
   InputScales rows_;
 };
 
-class QDepthwiseStep : public Step {
- public:
-  explicit QDepthwiseStep(kernels::QDepthwise conv) : conv_(std::move(conv)) {
-    info.kernel = cat("pt2q ", conv_.describe());
-    info.saturation = conv_.saturation();
-  }
-  void run(RunContext& ctx) const override {
-    const void* other = inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr;
-    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), other);
-  }
-  bool can_spread() const override { return true; }
-  void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
-
- private:
-  kernels::QDepthwise conv_;
-};
-
-std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
-                                      const Tensor& weight, int32_t x_max,
-                                      const QConvStep::InputScales& rows) {
+std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
+                                               const Tensor& weight, int32_t x_max,
+                                               const InputScales& rows) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
   if (is_depthwise(spec.shape)) {
@@ -103,8 +112,7 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
                                      cat("depthwise:", isa_label(best_isa()), ":",
                                          spec.shape.stride_h, ":", spec.shape.dilation_h),
                                      [&] { return pack_depthwise(spec.shape, w); });
-    QDepthwise conv(spec, packed);
-    return std::make_unique<QDepthwiseStep>(std::move(conv));
+    return std::make_unique<QConvStep<QDepthwise>>(QDepthwise(spec, packed));
   }
   const WeightShape shape = weight_shape(spec.shape);
   const auto packed = packed_once<PackedWeights>(
@@ -113,48 +121,27 @@ std::unique_ptr<Step> make_qconv_step(PlanBuilder& builder, const kernels::QConv
   QConvSpec chosen = spec;
   auto source = ChoiceSource::Model;
   if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed);
-  QConv conv(chosen, packed);
-  builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, conv.scratch_bytes());
-  auto step = std::make_unique<QConvStep>(std::move(conv), rows);
+  auto step = std::make_unique<QConvStep<QConv>>(QConv(chosen, packed), rows);
   step->info.tuning = tuning_text(source);
   return step;
 }
 
-std::string type_text(DType in, DType out) { return cat(dtype_name(in), " -> ", dtype_name(out)); }
+// What plans for other input sizes reuse of a node's step.
+struct QConvTemplate {
+  std::shared_ptr<const QConvStepBase> step;
+  DType x, other;
+};
 
-// The part that convolution and linear share: `spec` describes NHWC data.
-bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvSpec& spec,
-               const Tensor& weight, size_t tail, const Shape& x_strides, const Shape& out_strides,
-               const QConvStep::InputScales& rows = {}) {
-  const int x = builder.as_layout(builder.tensor_arg(node, 0), x_strides);
-  std::vector<int> inputs{x};
-  int other = builder.tensor_arg(node, tail);
-  if (other >= 0 && builder.value(other).dtype == DType::BFloat16)
-    other = builder.as_dtype(other, DType::Float32);  // exact
-  if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
-  if (onednn::on_gpu() && rows.scale < 0 &&
-      add_gpu_qconv(builder, node, spec, weight, x, other >= 0 ? inputs[1] : -1, out_strides)) {
-    return true;
+// Whether an argument other than the tensors, which are the first four and `other`, is computed.
+bool depends_on_sizes(const Node& node, size_t other) {
+  bool found = false;
+  for (size_t i = 4; i < node.args().size(); ++i) {
+    if (i != other) for_each_node(node.arg(i), [&](const Node*) { found = true; });
   }
-  auto step =
-      make_qconv_step(builder, spec, weight, ops::read_x_max(builder.plain_args(node), tail), rows);
-  const TensorMeta meta = builder.result_meta(node);
-  const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
-  StepInfo info = builder.describe(node, step->info.kernel, out);
-  info.saturation = step->info.saturation;
-  info.tuning = step->info.tuning;
-  step->info = std::move(info);
-  step->info.dtype = type_text(builder.value(x).dtype, meta.dtype);
-  step->info.note = "exact";
-  const kernels::ConvShape& s = spec.shape;
-  step->info.flops = 2.0 * static_cast<double>(s.batch * s.out_h() * s.out_w() * s.out_c) *
-                     static_cast<double>(s.in_c / s.groups * s.kernel_h * s.kernel_w);
-  if (other >= 0) step->in_place_input = inputs[1];  // overwritten row by row
-  if (rows.scale >= 0) inputs.insert(inputs.end(), {rows.scale, rows.zero});
-  builder.add(std::move(step), inputs, {out});
-  builder.bind(node, out);
-  return true;
+  return found;
 }
+
+std::string type_text(DType in, DType out) { return cat(dtype_name(in), " -> ", dtype_name(out)); }
 
 bool read_constants(const PlanBuilder& builder, const Node& node, Tensor* weight, Tensor* scale,
                     Tensor* bias, std::string* why) {
@@ -169,37 +156,112 @@ bool read_constants(const PlanBuilder& builder, const Node& node, Tensor* weight
   return false;
 }
 
+// The step for `shape`, from that of an earlier plan when there is one; measured choices are made
+// for every size.
+template <typename MakeSpec>
+std::unique_ptr<QConvStepBase> step_for(PlanBuilder& builder, const Node& node,
+                                        const kernels::ConvShape& shape, const Tensor& weight,
+                                        size_t tail, MakeSpec&& make_spec,
+                                        const InputScales& rows) {
+  const auto fresh = [&] {
+    return make_qconv_step(builder, make_spec(), weight,
+                           ops::read_x_max(builder.plain_args(node), tail), rows);
+  };
+  if (builder.tuner() != nullptr || rows.scale >= 0) return fresh();
+  const int other = builder.tensor_arg(node, tail);
+  const DType x_dtype = builder.value(builder.tensor_arg(node, 0)).dtype;
+  const DType other_dtype = other >= 0 ? builder.value(other).dtype : x_dtype;
+  std::any& slot =
+      builder.cache()
+          .packed[{&node, std::string("step:") + kernels::isa_label(kernels::best_isa())}];
+  if (const auto* known = std::any_cast<QConvTemplate>(&slot)) {
+    if (known->x == x_dtype && known->other == other_dtype) return known->step->resized(shape);
+  }
+  auto step = fresh();
+  if (!depends_on_sizes(node, tail))
+    slot = QConvTemplate{step->resized(shape), x_dtype, other_dtype};
+  return step;
+}
+
+// The part that convolution and linear share: `shape` describes NHWC data.
+template <typename MakeSpec>
+bool add_qconv(PlanBuilder& builder, const Node& node, const kernels::ConvShape& shape,
+               const Tensor& weight, size_t tail, const Shape& x_strides, const Shape& out_strides,
+               MakeSpec&& make_spec, const InputScales& rows = {}) {
+  const int x = builder.as_layout(builder.tensor_arg(node, 0), x_strides);
+  std::vector<int> inputs{x};
+  int other = builder.tensor_arg(node, tail);
+  if (other >= 0 && builder.value(other).dtype == DType::BFloat16)
+    other = builder.as_dtype(other, DType::Float32);  // exact
+  if (other >= 0) inputs.push_back(builder.as_layout(other, out_strides));
+  if (onednn::on_gpu() && rows.scale < 0 &&
+      add_gpu_qconv(builder, node, make_spec(), weight, x, other >= 0 ? inputs[1] : -1,
+                    out_strides)) {
+    return true;
+  }
+  auto step = step_for(builder, node, shape, weight, tail, make_spec, rows);
+  builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, step->scratch());
+  const TensorMeta& meta = builder.result_meta(node);
+  const int out = builder.new_value(hints(meta.sizes), out_strides, meta.dtype);
+  StepInfo info = builder.describe(node, step->info.kernel, out);
+  info.saturation = step->info.saturation;
+  info.tuning = step->info.tuning;
+  step->info = std::move(info);
+  step->info.dtype = type_text(builder.value(x).dtype, meta.dtype);
+  step->info.note = "exact";
+  step->info.flops = 2.0 * static_cast<double>(shape.batch * shape.out_h() * shape.out_w()) *
+                     static_cast<double>(shape.out_c * (shape.in_c / shape.groups)) *
+                     static_cast<double>(shape.kernel_h * shape.kernel_w);
+  if (other >= 0) step->in_place_input = inputs[1];  // overwritten row by row
+  if (rows.scale >= 0) inputs.insert(inputs.end(), {rows.scale, rows.zero});
+  builder.add(std::move(step), inputs, {out});
+  builder.bind(node, out);
+  return true;
+}
+
 bool make_qconv(PlanBuilder& builder, const Node& node, std::string* why) {
   Tensor weight, scale, bias;
   if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
-  const PlanValue x = builder.value(builder.tensor_arg(node, 0));
-  const auto spec =
-      ops::qconv_spec(builder.plain_args(node), x.sizes, x.dtype, weight.sizes(), scale, bias);
-  return add_qconv(builder, node, spec, weight, ops::kQConvTail, channels_last_of(x.sizes),
-                   channels_last_of(builder.result_sizes(node)));
+  const PlanValue& x = builder.value(builder.tensor_arg(node, 0));
+  const Shape sizes = x.sizes;
+  const DType dtype = x.dtype;
+  const std::vector<Value>& args = builder.plain_args(node);
+  ops::check_source(dtype);
+  const kernels::ConvShape shape =
+      ops::qconv_shape(args.at(6), args.at(7), args.at(8), args.at(9), sizes, weight.sizes());
+  return add_qconv(builder, node, shape, weight, ops::kQConvTail, channels_last_of(sizes),
+                   channels_last_of(builder.result_sizes(node)), [&] {
+                     return ops::qconv_spec(builder.plain_args(node), sizes, dtype, weight.sizes(),
+                                            scale, bias);
+                   });
 }
 
 bool make_qlinear(PlanBuilder& builder, const Node& node, std::string* why) {
   Tensor weight, scale, bias;
   if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
-  const PlanValue x = builder.value(builder.tensor_arg(node, 0));
-  const auto spec =
-      ops::qlinear_spec(builder.plain_args(node), x.sizes, x.dtype, weight.sizes(), scale, bias);
-  return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
-                   contiguous_strides(builder.result_sizes(node)));
+  const PlanValue& x = builder.value(builder.tensor_arg(node, 0));
+  const Shape sizes = x.sizes;
+  const DType dtype = x.dtype;
+  const auto shape = ops::qlinear_shape(sizes, weight.sizes());
+  return add_qconv(builder, node, shape, weight, ops::kQLinearTail, contiguous_strides(sizes),
+                   contiguous_strides(builder.result_sizes(node)), [&] {
+                     return ops::qlinear_spec(builder.plain_args(node), sizes, dtype,
+                                              weight.sizes(), scale, bias);
+                   });
 }
 
 bool make_qlinear_dynamic(PlanBuilder& builder, const Node& node, std::string* why) {
   Tensor weight, scale, bias;
   if (!read_constants(builder, node, &weight, &scale, &bias, why)) return false;
-  QConvStep::InputScales rows{builder.tensor_arg(node, 4), builder.tensor_arg(node, 5)};
+  InputScales rows{builder.tensor_arg(node, 4), builder.tensor_arg(node, 5)};
   if (rows.scale < 0 || rows.zero < 0) return false;
   rows.count = numel_of(builder.value(rows.scale).sizes);
   const PlanValue x = builder.value(builder.tensor_arg(node, 0));
   const auto spec =
       ops::qlinear_dynamic_spec(builder.plain_args(node), x.sizes, weight.sizes(), scale, bias);
-  return add_qconv(builder, node, spec, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
-                   contiguous_strides(builder.result_sizes(node)), rows);
+  return add_qconv(
+      builder, node, spec.shape, weight, ops::kQLinearTail, contiguous_strides(x.sizes),
+      contiguous_strides(builder.result_sizes(node)), [&] { return spec; }, rows);
 }
 
 // --- int8 average pooling ------------------------------------------------------------------------

@@ -35,19 +35,16 @@ Tensor empty_channels_last(const Shape& sizes, DType dtype) {
 
 // --- int8 ----------------------------------------------------------------------------------------
 
-kernels::QConvSpec shape_spec(const Args& args) {
-  std::vector<Value> values = all_args(args);
-  return qconv_spec(values, hints(args.meta(0).sizes), args.meta(0).dtype,
-                    hints(args.meta(1).sizes), Tensor::scalar(1.0), Tensor());
-}
-
 Value infer_qconv(const Args& args) {
-  const kernels::QConvSpec spec = shape_spec(args);
   TensorMeta out = args.meta(0);
-  out.dtype = epilogue_dtype(all_args(args), kQConvTail);
-  out.sizes[1] = spec.shape.out_c;
-  if (out.sizes.size() == 4) out.sizes[2] = spec.shape.out_h();
-  out.sizes.back() = spec.shape.out_w();
+  check_source(out.dtype);
+  const kernels::ConvShape shape =
+      qconv_shape(args.value(6), args.value(7), args.value(8), args.value(9), hints(out.sizes),
+                  hints(args.meta(1).sizes));
+  out.dtype = args.dtype(kQConvTail + 8, DType::Float32);
+  out.sizes[1] = shape.out_c;
+  if (out.sizes.size() == 4) out.sizes[2] = shape.out_h();
+  out.sizes.back() = shape.out_w();
   return out;
 }
 
@@ -77,7 +74,7 @@ Value infer_qlinear(const Args& args) {
   if (out.sizes.empty() || args.meta(1).sizes.size() != 2)
     throw ValueError(cat("input ", describe(out), " does not fit ", describe(args.meta(1))));
   out.sizes.back() = args.meta(1).sizes[0];
-  out.dtype = epilogue_dtype(all_args(args), kQLinearTail);
+  out.dtype = args.dtype(kQLinearTail + 8, DType::Float32);
   return out;
 }
 

@@ -138,9 +138,9 @@ kernels::EpilogueSpec read_epilogue(const std::vector<Value>& args, size_t first
 void set_scale_and_bias(kernels::EpilogueSpec& spec, double x_scale, const Tensor& w_scale,
                         const Tensor& bias) {
   const Tensor scale = w_scale.to(DType::Float32).contiguous();
-  for (int64_t c = 0; c < scale.numel(); ++c) {
-    spec.scale.push_back(static_cast<float>(x_scale * static_cast<double>(scale.data<float>()[c])));
-  }
+  const float* const values = scale.data<float>();
+  for (int64_t c = 0; c < scale.numel(); ++c)
+    spec.scale.push_back(static_cast<float>(x_scale * static_cast<double>(values[c])));
   if (!bias.defined()) return;
   const Tensor b = bias.to(DType::Float32).contiguous();
   spec.bias.assign(b.data<float>(), b.data<float>() + b.numel());

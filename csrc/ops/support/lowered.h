@@ -13,6 +13,14 @@ namespace pt2q::ops {
 constexpr size_t kQConvTail = 10;
 constexpr size_t kQLinearTail = 6;
 
+void check_source(DType x);  // throws TypeError
+
+// The part that depends on x [N, C, (H,) W] and the weight alone.
+kernels::ConvShape qconv_shape(const Value& stride, const Value& padding, const Value& dilation,
+                               const Value& groups, const Shape& x, const Shape& weight);
+
+kernels::ConvShape qlinear_shape(const Shape& x, const Shape& weight);
+
 // x [N, C, (H,) W] -> spec; args as of pt2q.qconv, tensors or descriptions, w_scale and bias real.
 kernels::QConvSpec qconv_spec(const std::vector<Value>& args, const Shape& x, DType x_dtype,
                               const Shape& weight, const Tensor& w_scale, const Tensor& bias);
