@@ -10,6 +10,7 @@
 #include "bindings/overload.h"
 #include "bindings/quantized.h"
 #include "bindings/source.h"
+#include "onednn/eager.h"
 #include "pt2q/error.h"
 #include "pt2q/trace.h"
 
@@ -79,7 +80,7 @@ KwValues values_of(const py::kwargs& kwargs) {
 Value dispatch(const OpDef& op, std::vector<Value> args, const KwValues& kwargs) {
   if (Tracer::current() != nullptr) return call(op, std::move(args), kwargs);
   const py::gil_scoped_release release;
-  return call(op, std::move(args), kwargs);
+  return call_planned(op, std::move(args), kwargs);
 }
 
 }  // namespace

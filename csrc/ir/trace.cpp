@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "ir/autocast.h"
+#include "ir/call_with.h"
 #include "ir/view_inverse.h"
 #include "pt2q/call_listener.h"
 #include "pt2q/error.h"
@@ -325,7 +326,8 @@ void Tracer::finish(const Value& result) {
   module_.graph().lint();
 }
 
-Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string, Value>& kwargs) {
+Value call_with(OpRunner run, const OpDef& op, std::vector<Value> args,
+                const std::map<std::string, Value>& kwargs) {
   std::vector<Value> full = normalize_args(op, std::move(args), kwargs);
   autocast_args(op, &full);
   Tracer* tracer = Tracer::current();
@@ -338,13 +340,20 @@ Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string,
   CallListener* listener = CallListener::current();
   const CallListener::Scope silent(nullptr);  // operators used inside are not reported
   try {
-    Value result = op.reference(Args(op, full));
+    Value result = run(op, full);
     if (listener != nullptr) listener->called(op, full, result);
     return result;
   } catch (Error& e) {
     e.at_op(op.name);
     throw;
   }
+}
+
+Value call(const OpDef& op, std::vector<Value> args, const std::map<std::string, Value>& kwargs) {
+  const auto reference = [](const OpDef& o, const std::vector<Value>& full) {
+    return o.reference(Args(o, full));
+  };
+  return call_with(reference, op, std::move(args), kwargs);
 }
 
 Value call(const std::string& op, std::vector<Value> args,

@@ -34,10 +34,11 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
                     std::string* why);
 
 struct FloatLinear {
-  int x = -1;        // [..., K]
-  Tensor weight;     // [N, K], any strides, known at plan time
-  Tensor key;        // the constant `weight` is a view of
-  std::string form;  // which view (see packed_weights)
+  int x = -1;                // [..., K]
+  int computed_weight = -1;  // in place of a constant weight
+  Tensor weight;             // [N, K], any strides, known at plan time
+  Tensor key;                // the constant `weight` is a view of
+  std::string form;          // which view (see packed_weights)
   int bias = -1, other = -1;
   std::vector<FloatPostOp> post_ops;
 };

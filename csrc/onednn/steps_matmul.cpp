@@ -72,13 +72,13 @@ bool make_batched(PlanBuilder& builder, const Node& node, int a, int b, std::str
 bool make_linear(PlanBuilder& builder, const Node& node, std::string* why) {
   FloatLinear linear;
   linear.x = builder.tensor_arg(node, 0);
-  const Tensor weight = builder.constant(builder.tensor_arg(node, 1));
-  if (!weight.defined() || weight.dim() != 2) {
-    *why = "the weight is not constant";
+  const int weight = builder.tensor_arg(node, 1);
+  if (weight < 0 || builder.value(weight).sizes.size() != 2) {
+    *why = "the weight is no matrix";
     return false;
   }
-  linear.weight = weight;
-  linear.key = weight;
+  linear.weight = linear.key = builder.constant(weight);
+  if (!linear.weight.defined()) linear.computed_weight = weight;
   linear.bias = builder.tensor_arg(node, 2);
   return add_float_linear(builder, node, linear, why);
 }
@@ -126,14 +126,19 @@ bool computes_in(DType dtype) {
 
 bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear& linear,
                       std::string* why) {
-  if (!is_float(builder, linear.x) || linear.weight.dtype() != builder.value(linear.x).dtype ||
-      (linear.bias >= 0 && builder.value(linear.bias).sizes != Shape{linear.weight.size(0)})) {
+  const bool computed = linear.computed_weight >= 0;
+  const Shape w_sizes =
+      computed ? builder.value(linear.computed_weight).sizes : linear.weight.sizes();
+  const DType w_dtype =
+      computed ? builder.value(linear.computed_weight).dtype : linear.weight.dtype();
+  if (!is_float(builder, linear.x) || w_dtype != builder.value(linear.x).dtype ||
+      (linear.bias >= 0 && builder.value(linear.bias).sizes != Shape{w_sizes[0]})) {
     *why = "not float32";
     return false;
   }
   const Shape x_sizes = builder.value(linear.x).sizes;
   const Shape out_sizes = builder.result_sizes(node);
-  const int64_t k = linear.weight.size(1), n = linear.weight.size(0);
+  const int64_t k = w_sizes[1], n = w_sizes[0];
   const int64_t m = numel_of(x_sizes) / k;
   const DType dtype = builder.value(linear.x).dtype;
   const auto src = onednn::desc_of({m, k}, {k, 1}, dtype);
@@ -158,8 +163,15 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
   auto step = std::make_unique<DnnlStep>(primitive);
   std::vector<int> inputs{x};
   step->bind(DNNL_ARG_SRC, src, x);
-  step->bind_constant(DNNL_ARG_WEIGHTS, packed_weights(builder, linear.key, linear.form,
-                                                       linear.weight, primitive.weights));
+  if (computed) {
+    const int dense = builder.as_contiguous(linear.computed_weight);
+    step->bind_repacked(DNNL_ARG_WEIGHTS, onednn::desc_of(w_sizes, {k, 1}, dtype), dense,
+                        primitive.weights);
+    inputs.push_back(dense);
+  } else {
+    step->bind_constant(DNNL_ARG_WEIGHTS, packed_weights(builder, linear.key, linear.form,
+                                                         linear.weight, primitive.weights));
+  }
   if (linear.bias >= 0) {
     const int b = builder.as_contiguous(linear.bias);
     step->bind(DNNL_ARG_BIAS, bias, b);

@@ -71,17 +71,15 @@ bool make_batch_norm(PlanBuilder& builder, const Node& node, std::string* why) {
   if (!is_float32(builder, x) || builder.plain_arg(node, 5).to_bool()) return false;
   const Shape sizes = builder.value(x).sizes;
   if (sizes.size() < 2) return false;
-  const Tensor mean = builder.constant(builder.tensor_arg(node, 3));
-  const Tensor variance = builder.constant(builder.tensor_arg(node, 4));
-  if (!mean.defined() || !variance.defined()) {
-    *why = "statistics are not constant";
-    return false;
+  for (const size_t i : {1, 2, 3, 4}) {
+    const int id = builder.tensor_arg(node, i);
+    const bool statistic = i > 2;
+    if ((id < 0 && (statistic || !node.arg(i).is_none())) ||
+        (id >= 0 && !builder.constant(id).defined() && !is_float32(builder, id))) {
+      *why = "statistics or parameters of unknown shape, or not float32";
+      return false;
+    }
   }
-  const auto parameter = [&](size_t i, double missing) {
-    const Tensor t = builder.constant(builder.tensor_arg(node, i));
-    return t.defined() ? t : Tensor::full({sizes[1]}, missing);
-  };
-  const Tensor scale = parameter(1, 1.0), shift = parameter(2, 0.0);
   const Shape strides = sizes.size() > 2 ? channels_last_of(sizes) : contiguous_strides(sizes);
   const auto desc = onednn::desc_of(sizes, strides, DType::Float32);
   const auto primitive =
@@ -93,17 +91,26 @@ bool make_batch_norm(PlanBuilder& builder, const Node& node, std::string* why) {
   step->bind(DNNL_ARG_SRC, desc, x);
   step->bind(DNNL_ARG_DST, desc, out);
   const auto vector = onednn::desc_of({sizes[1]}, {1}, DType::Float32);
-  const auto keep = [&](int arg, const Tensor& t) {
-    const Tensor plain = t.to(DType::Float32).contiguous();
-    step->bind_constant(arg, onednn::pack(vector, plain.raw_data(), vector));
+  std::vector<int> inputs{x};
+  // Constants are kept by the step; what the graph computes is read at each run.
+  const auto bind = [&](int arg, size_t i, double missing) {
+    const int id = builder.tensor_arg(node, i);
+    const Tensor t = id < 0 ? Tensor::full({sizes[1]}, missing) : builder.constant(id);
+    if (t.defined()) {
+      const Tensor plain = t.to(DType::Float32).contiguous();
+      step->bind_constant(arg, onednn::pack(vector, plain.raw_data(), vector));
+      return;
+    }
+    inputs.push_back(builder.as_contiguous(id));
+    step->bind(arg, vector, inputs.back());
   };
-  keep(DNNL_ARG_MEAN, mean);
-  keep(DNNL_ARG_VARIANCE, variance);
-  keep(DNNL_ARG_SCALE, scale);
-  keep(DNNL_ARG_SHIFT, shift);
+  bind(DNNL_ARG_SCALE, 1, 1.0);
+  bind(DNNL_ARG_SHIFT, 2, 0.0);
+  bind(DNNL_ARG_MEAN, 3, 0.0);
+  bind(DNNL_ARG_VARIANCE, 4, 1.0);
   step->in_place_input = x;
   step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
-  add_dnnl_step(builder, std::move(step), {x}, {out});
+  add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);
   return true;
 }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/strings.h"
+#include "kernels/observe.h"
 #include "pt2q/error.h"
 #include "quantizers/quantconf.h"
 #include "tensor/qparams.h"
@@ -40,11 +41,9 @@ bool is_pool(const std::string& name) {
 
 void widen(std::pair<float, float>* range, const Tensor& t) {
   const Tensor x = t.to(DType::Float32).contiguous();
-  const float* p = x.data<float>();
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    range->first = std::min(range->first, p[i]);
-    range->second = std::max(range->second, p[i]);
-  }
+  const MinMax seen = min_max(x.data<float>(), x.numel());
+  range->first = std::min(range->first, seen.min);
+  range->second = std::max(range->second, seen.max);
 }
 
 // (-m, m): symmetric ranges give scale m / 127 and zero point 0.
@@ -297,6 +296,8 @@ class EntryCheck {
          e_.inputs_quantized.size(), e_.inputs_flow.size());
     side("output", e_.output_scales, e_.output_zero_points, e_.output_quantized_dtypes,
          e_.outputs_quantized.size(), e_.outputs_flow.size());
+    if (e_.algorithm != "min_max")
+      fail(cat("'algorithm' must be min_max, got '", e_.algorithm, "'"));
     if (e_.weight_granularity != "per_channel" && e_.weight_granularity != "per_tensor") {
       fail(cat("'weight_granularity' must be per_channel or per_tensor, got '",
                e_.weight_granularity, "'"));

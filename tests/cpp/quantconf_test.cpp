@@ -143,6 +143,7 @@ TEST(QuantConf, BadFilesAreRefusedByEntry) {
   expect("\"uint8\"", "\"uint4\"", "must be uint8 or int8");
   expect("\"id\": 1", "\"id\": 4", "'id' must be 1");
   expect("per_channel", "per_row", "'weight_granularity'");
+  expect("min_max", "percentile", "'algorithm' must be min_max");
   expect("\"inputs_quantized\": [\n            true", "\"inputs_quantized\": [1", "true and false");
   expect("[", "{", "is no JSON");
   EXPECT_THROW(QuantConf::load("/nonexistent/configure.json"), AssertionError);
