@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/caster.h"
+#include "bindings/quantized.h"
 #include "pt2q/error.h"
 #include "pt2q/io.h"
 
@@ -24,10 +25,36 @@ StateDict state_from_python(const py::dict& state) {
   return out;
 }
 
-py::dict state_to_python(const StateDict& state) {
-  py::dict out;
-  for (const auto& [name, tensor] : state) out[py::str(name)] = py::cast(tensor);
-  return out;
+py::object to_python(const StateValue& state);
+
+struct ToPython {
+  py::object operator()(None) const { return py::none(); }
+  py::object operator()(const QuantizedTensor& t) const { return py::cast(PyQuantized{t, false}); }
+  py::object operator()(const StateValue::List& items) const {
+    py::tuple out(items.size());
+    for (size_t i = 0; i < items.size(); ++i) out[i] = to_python(items[i]);
+    return out;
+  }
+  template <typename T>
+  py::object operator()(const T& v) const {
+    return result_to_python(Value(v));
+  }
+};
+
+py::object to_python(const StateValue& state) { return std::visit(ToPython(), state.value); }
+
+StateValue from_python(const std::string& name, const py::handle& object) {
+  if (object.is_none()) return {None()};
+  if (py::isinstance<PyQuantized>(object)) return {object.cast<const PyQuantized&>().tensor};
+  if (py::isinstance<py::tuple>(object)) {
+    StateValue::List items;
+    for (const py::handle item : object) items.push_back(from_python(name, item));
+    return {std::move(items)};
+  }
+  const Value value = value_from_python(object);
+  if (value.is<Tensor>()) return {value.as<Tensor>()};
+  if (value.is<DType>()) return {value.as<DType>()};
+  throw TypeError("'" + name + "' is " + value.kind_name() + ", not a tensor or array");
 }
 
 RangeConstraints ranges_from_python(const py::dict& ranges) {
@@ -89,20 +116,26 @@ void bind_io(py::module_& m) {
   m.def(
       "_save_pth",
       [](const py::dict& state, const std::string& path) {
-        const StateDict values = state_from_python(state);
+        FullStateDict values;
+        for (const auto& item : state) {
+          const auto name = item.first.cast<std::string>();
+          values.emplace_back(name, from_python(name, item.second));
+        }
         const py::gil_scoped_release release;
-        save_pth(values, path);
+        save_full_state_dict(values, path);
       },
       py::arg("state"), py::arg("path"));
   m.def(
       "_load_state_dict",
       [](const std::string& path) {
-        StateDict values;
+        FullStateDict values;
         {
           const py::gil_scoped_release release;
-          values = load_state_dict(path);
+          values = load_full_state_dict(path);
         }
-        return state_to_python(values);
+        py::dict out;
+        for (const auto& [name, value] : values) out[py::str(name)] = to_python(value);
+        return out;
       },
       py::arg("path"), "A .pth or .safetensors file, told apart by content.");
   m.def(

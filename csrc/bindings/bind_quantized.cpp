@@ -243,6 +243,23 @@ void bind_quantized_op(py::module_& m) {
           py::arg("dtype") = py::none());
 }
 
+void bind_dynamic_linear(py::module_& m) {
+  py::class_<DynamicLinear, std::shared_ptr<DynamicLinear>>(
+      m, "DynamicLinear", "A linear layer that quantizes its float input at each call.")
+      .def(py::init([](const PyQuantized& weight, const std::optional<Tensor>& bias, bool relu) {
+             return std::make_shared<DynamicLinear>(weight.tensor, bias.value_or(Tensor()), relu);
+           }),
+           py::arg("weight"), py::arg("bias"), py::arg("relu") = false)
+      .def(
+          "__call__",
+          [](const DynamicLinear& op, const Tensor& x) {
+            if (Tracer::current() != nullptr) return op(x);
+            const py::gil_scoped_release release;
+            return op(x);
+          },
+          py::arg("x"));
+}
+
 }  // namespace
 
 bool holds_quantized(const py::args& args) {
@@ -283,6 +300,7 @@ py::object call_on_quantized(const std::string& packet, const OpDef* op, const p
 void bind_quantized(py::module_& m) {
   bind_tensor_class(m);
   bind_quantized_op(m);
+  bind_dynamic_linear(m);
   m.def("quantize_per_tensor", &quantize, py::arg("input"), py::arg("scale"), py::arg("zero_point"),
         py::arg("dtype"), "clamp(rint(input / scale) + zero_point) as a QuantizedTensor.");
   m.def("quantize_per_channel", &quantize_channels, py::arg("input"), py::arg("scales"),

@@ -32,6 +32,8 @@ struct PickleObject {
     Dict,         // items: key, value, key, value ...
     OrderedDict,  // same
     Size,         // torch.Size
+    // items: integers (a tensor), then scale and zero point, or scales, zero points (tensors), axis
+    Quantized,
     // Only while reading:
     Global,
     Storage,
@@ -44,6 +46,7 @@ struct PickleObject {
   std::string text;  // String, Bytes, Device, Global ("module name"), Storage (key)
   pt2q::Tensor tensor;
   std::vector<uint32_t> items;
+  uint32_t attributes = 0;  // OrderedDict, writing: the dict of its attributes; 0: none
 };
 
 struct PickleGraph {
@@ -66,6 +69,7 @@ std::string pickle(PickleGraph* graph, std::vector<StorageGroup>* storages);
 // --- torch.save archives (.pth) ------------------------------------------------------------------
 PickleGraph read_torch_save(const std::shared_ptr<Source>& source, const LoadLimits& limits);
 void write_torch_save(PickleGraph* graph, Sink* sink);
+FullStateDict full_state_dict_of(const PickleGraph& graph);
 // The tensors of a dict from strings to tensors. With `nested`, also of one under "state_dict".
 StateDict state_dict_of(const PickleGraph& graph, bool nested);
 

@@ -17,17 +17,21 @@ struct StorageName {
   DType dtype;
 };
 constexpr StorageName kStorages[] = {
-    {"torch FloatStorage", DType::Float32},        {"torch DoubleStorage", DType::Float64},
-    {"torch HalfStorage", DType::Float16},         {"torch BFloat16Storage", DType::BFloat16},
-    {"torch LongStorage", DType::Int64},           {"torch IntStorage", DType::Int32},
-    {"torch ShortStorage", DType::Int16},          {"torch CharStorage", DType::Int8},
-    {"torch ByteStorage", DType::UInt8},           {"torch BoolStorage", DType::Bool},
-    {"torch.storage UntypedStorage", DType::UInt8}};
+    {"torch FloatStorage", DType::Float32}, {"torch DoubleStorage", DType::Float64},
+    {"torch HalfStorage", DType::Float16},  {"torch BFloat16Storage", DType::BFloat16},
+    {"torch LongStorage", DType::Int64},    {"torch IntStorage", DType::Int32},
+    {"torch ShortStorage", DType::Int16},   {"torch CharStorage", DType::Int8},
+    {"torch ByteStorage", DType::UInt8},    {"torch BoolStorage", DType::Bool},
+    {"torch QInt8Storage", DType::Int8},    {"torch QUInt8Storage", DType::UInt8},
+    {"torch QInt32Storage", DType::Int32},  {"torch.storage UntypedStorage", DType::UInt8}};
 
 const char* const kDataGlobals[] = {"collections OrderedDict",
                                     "torch._utils _rebuild_tensor_v2",
                                     "torch._utils _rebuild_tensor_v3",
                                     "torch._utils _rebuild_parameter",
+                                    "torch._utils _rebuild_qtensor",
+                                    "torch per_tensor_affine",
+                                    "torch per_channel_affine",
                                     "torch Size",
                                     "torch device",
                                     "torch.serialization _get_layout"};
@@ -351,6 +355,36 @@ class Unpickler {
     push_new(std::move(o));
   }
 
+  double real_of(uint32_t index, const char* what) {
+    const PickleObject& o = object(index);
+    return o.kind == Kind::Int ? static_cast<double>(o.integer)
+                               : expect(index, Kind::Float, what).real;
+  }
+
+  // (storage, offset, size, stride, (scheme, scale, zero point[, axis]), requires_grad, hooks)
+  void rebuild_quantized(const std::vector<uint32_t>& args) {
+    if (args.size() != 7) in_.fail("a malformed quantized tensor");
+    const std::vector<uint32_t> quantizer = expect(args[4], Kind::Tuple, "a quantizer").items;
+    if (quantizer.empty()) in_.fail("a quantizer without a scheme");
+    const bool per_channel = expect(quantizer[0], Kind::Global, "a quantization scheme").text ==
+                             "torch per_channel_affine";
+    if (quantizer.size() != (per_channel ? 4U : 3U)) in_.fail("a malformed quantizer");
+    rebuild_tensor(args, true);
+    PickleObject o;
+    o.kind = Kind::Quantized;
+    o.items = {pop(), quantizer[1], quantizer[2]};
+    if (per_channel) {
+      expect(quantizer[1], Kind::Tensor, "scales");
+      expect(quantizer[2], Kind::Tensor, "zero points");
+      expect(quantizer[3], Kind::Int, "an axis");
+      o.items.push_back(quantizer[3]);
+    } else {
+      real_of(quantizer[1], "a scale");
+      expect(quantizer[2], Kind::Int, "a zero point");
+    }
+    push_new(std::move(o));
+  }
+
   void reduce() {
     const PickleObject args = expect(pop(), Kind::Tuple, "arguments");
     const std::string function = expect(pop(), Kind::Global, "a known function").text;
@@ -367,6 +401,8 @@ class Unpickler {
       rebuild_tensor(items, true);
     } else if (function == "torch._utils _rebuild_tensor_v3") {
       rebuild_tensor(items, false);
+    } else if (function == "torch._utils _rebuild_qtensor") {
+      rebuild_quantized(items);
     } else if (function == "torch._utils _rebuild_parameter") {
       if (items.empty()) in_.fail("a malformed parameter");
       PickleObject o = expect(items[0], Kind::Tensor, "a tensor");

@@ -96,17 +96,10 @@ class Pickler {
     byte('t');
   }
 
-  void tensor(uint32_t index) {
-    const PickleObject& o = graph_.at(index);
-    const Tensor& t = o.tensor;
+  // ('storage', class, key, 'cpu', elements), offset, sizes, strides
+  void placed(uint32_t index, const std::string& type) {
+    const Tensor& t = graph_.at(index).tensor;
     const TensorPlace& place = places_.at(index);
-    const std::string type = storage_class(t.dtype());
-    if (o.parameter) {
-      global("torch._utils", "_rebuild_parameter");
-      byte('(');
-    }
-    global("torch._utils", type.empty() ? "_rebuild_tensor_v3" : "_rebuild_tensor_v2");
-    byte('(');
     byte('(');
     text("storage");
     if (type.empty()) {
@@ -123,18 +116,53 @@ class Pickler {
     integer(place.offset);
     ints(t.sizes());
     ints(t.strides());
-    byte(0x89);  // requires_grad of the raw tensor
+  }
+
+  // requires_grad of the raw tensor, no hooks
+  void no_grad() {
+    byte(0x89);
+    empty_dict();
+  }
+  void empty_dict() {
     global("collections", "OrderedDict");
     byte(')');
     byte('R');
-    if (type.empty()) global("torch", dtype_name(t.dtype()));
+  }
+
+  void tensor(uint32_t index) {
+    const PickleObject& o = graph_.at(index);
+    const std::string type = storage_class(o.tensor.dtype());
+    if (o.parameter) {
+      global("torch._utils", "_rebuild_parameter");
+      byte('(');
+    }
+    global("torch._utils", type.empty() ? "_rebuild_tensor_v3" : "_rebuild_tensor_v2");
+    byte('(');
+    placed(index, type);
+    no_grad();
+    if (type.empty()) global("torch", dtype_name(o.tensor.dtype()));
     byte('t');
     byte('R');
     if (!o.parameter) return;
     byte(0x88);
-    global("collections", "OrderedDict");
-    byte(')');
+    empty_dict();
+    byte('t');
     byte('R');
+  }
+
+  void quantized(const PickleObject& o, int depth) {
+    const bool per_channel = o.items.size() == 4;
+    global("torch._utils", "_rebuild_qtensor");
+    byte('(');
+    const DType integers = graph_.at(o.items[0]).tensor.dtype();
+    placed(o.items[0], integers == DType::Int8    ? "QInt8Storage"
+                       : integers == DType::UInt8 ? "QUInt8Storage"
+                                                  : "QInt32Storage");
+    byte('(');
+    global("torch", per_channel ? "per_channel_affine" : "per_tensor_affine");
+    for (size_t i = 1; i < o.items.size(); ++i) write(o.items[i], depth + 1);
+    byte('t');
+    no_grad();
     byte('t');
     byte('R');
   }
@@ -188,6 +216,9 @@ class Pickler {
         byte('(');
         write_items(o, depth);
         byte('u');
+        if (o.attributes == 0) return;
+        write(o.attributes, depth + 1);
+        byte('b');
     }
   }
 
@@ -223,6 +254,10 @@ class Pickler {
         return;
       case Kind::Tensor:
         tensor(index);
+        remember(index);
+        return;
+      case Kind::Quantized:
+        quantized(o, depth);
         remember(index);
         return;
       case Kind::List:

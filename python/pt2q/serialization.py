@@ -53,6 +53,13 @@ def _is_array(value: Any) -> bool:
     return isinstance(value, Tensor) or hasattr(value, "__array__")
 
 
+def _is_state(value: Any) -> bool:
+    """What state dictionaries hold; of quantized modules also packed parameters and a dtype."""
+    if isinstance(value, tuple):
+        return all(_is_state(v) for v in value)
+    return value is None or _is_array(value) or isinstance(value, (_core.QuantizedTensor, _core.dtype))
+
+
 def save(obj: Mapping[str, Any], f: str | os.PathLike[str] | IO[bytes], **_: Any) -> None:
     """Writes a state dictionary as a file that ``torch.load`` and ``pt2q.load`` open.
 
@@ -67,10 +74,10 @@ def save(obj: Mapping[str, Any], f: str | os.PathLike[str] | IO[bytes], **_: Any
         TypeError: ``obj`` is something else; exported models go through ``pt2q.export.save``.
         FileError: the file cannot be written.
     """
-    if not isinstance(obj, Mapping) or not all(_is_array(v) for v in obj.values()):
+    if not isinstance(obj, Mapping) or not all(_is_state(v) for v in obj.values()):
         what = type(obj).__name__
         if isinstance(obj, Mapping):
-            key = next(k for k, v in obj.items() if not _is_array(v))
+            key = next(k for k, v in obj.items() if not _is_state(v))
             what = f"a dict whose entry '{key}' is {type(obj[key]).__name__}"
         raise TypeError(
             f"pt2q.save writes dictionaries of tensors, got {what}: save model.state_dict(), "
@@ -88,10 +95,11 @@ def load(
     map_location: Any = None,
     weights_only: bool = True,
     **_: Any,
-) -> OrderedDict[str, Tensor]:
+) -> OrderedDict[str, Any]:
     """Reads a state dictionary: a PyTorch ``.pth`` file or ``.safetensors``, told apart by content.
 
-    No code in the file is executed, whatever ``weights_only`` says.
+    Entries are tensors; of models quantized in eager mode also quantized tensors, and for packed
+    parameters tuples and a dtype. No code in the file is executed, whatever ``weights_only`` says.
 
     Raises:
         FileError: the file is missing, damaged or no such file.

@@ -146,3 +146,39 @@ def test_bad_input(model, data, tmp_path):
     ):
         with pytest.raises(kind, match=text):
             bad()
+
+
+WRONG = [None, "x", {}, [], [None], ["x"], [[]], -1, 1.5, [-1.0], [0.0], [300], [1.0] * 9, True, [True] * 3, 2**70, [2**40]]
+# What may be any text or number: flows and names of models, scales of any size.
+ACCEPTED = {"inputs_flow": [["x"]], "outputs_flow": [["x"]], "input_scales": [[300], [2**40]], "output_scales": [[300], [2**40]]}
+
+
+@pytest.mark.parametrize("index", [0, 5])
+def test_every_member_of_an_entry_is_validated(model, data, tmp_path, index):
+    """A wrong value gives an error that names the entry: when the file is read, or when the model is converted."""
+    path = tmp_path / "configure.json"
+    calibrated(model, data).save(path)
+    good = json.loads(path.read_text())
+    for key in good[index]:
+        for value in [*WRONG, "(missing)"]:
+            if value in ACCEPTED.get(key, []) or (key == "weight_scales" and index == 5) or value == good[index][key]:
+                continue
+            entries = json.loads(json.dumps(good))
+            if value == "(missing)":
+                del entries[index][key]
+            else:
+                entries[index][key] = value
+            path.write_text(json.dumps(entries))
+            with pytest.raises(pt2q.Error, match=rf"entry {index}\b") as raised:
+                ipex.quantization.convert(model, ipex.quantization.QuantConf(path), data[0])
+            assert not isinstance(raised.value, pt2q.InternalError), (key, value)
+
+
+def test_a_device_that_is_absent_is_named(model, data):
+    if pt2q.xpu.is_available():
+        pytest.skip("this machine has an Intel GPU")
+    for move in (lambda: model.to("xpu"), lambda: data[0].to("xpu")):
+        with pytest.raises(RuntimeError, match="xpu"):
+            ipex.quantization.convert(move(), calibrated(model, data), move())
+    with pytest.raises(pt2q.ValueError, match="unknown device 'cuda'"):
+        data[0].to("cuda")

@@ -167,6 +167,39 @@ def test_script_without_example(model, data):
     assert tuple(pt2q.jit.trace(FixedSize().eval(), pt2q.randn(2, 1, 28, 28))(pt2q.randn(5, 1, 28, 28)).shape) == (5, 3)
 
 
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x, y):
+        return self.fc(x) + y
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.fc(x) if x.sum() > 0 else x
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (TwoInputs, "missing 1 required positional argument: 'y'"),
+        (Branches, "data-dependent control flow"),
+        (nn.ReLU, "its layers do not tell what input it takes"),
+        (lambda: abs, "cannot capture abs without example inputs \\(it is no module\\)"),
+    ],
+)
+def test_script_says_why_it_needs_an_example(make, why):
+    with pytest.raises(pt2q.NotImplementedError, match=why) as raised:
+        pt2q.jit.script(make())
+    assert str(raised.value).endswith("use jit.trace(model, example_inputs)")
+
+
 def test_functions_and_bad_input(model):
     double = pt2q.jit.trace(lambda x: x * 2, pt2q.ones(3))
     assert double(np.ones(5, np.float32)).tolist() == [2.0] * 5

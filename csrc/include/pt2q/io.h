@@ -16,8 +16,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "pt2q/graph_module.h"
+#include "pt2q/quantized.h"
 
 namespace pt2q {
 
@@ -78,6 +82,20 @@ using StateDict = std::map<std::string, Tensor>;
 // .pth (torch.save of a state dict, or of a dict with one under "state_dict") and .safetensors,
 // told apart by content.
 StateDict load_state_dict(const std::string& path, const LoadLimits& limits = {});
+
+// What the state dict of a model quantized in eager mode holds beside tensors: quantized tensors,
+// and the packed parameters of linear layers (a tuple of weight and bias, and a dtype).
+struct StateValue {
+  using List = std::vector<StateValue>;
+  std::variant<None, Tensor, QuantizedTensor, DType, bool, int64_t, double, std::string, List>
+      value;
+};
+using FullStateDict = std::vector<std::pair<std::string, StateValue>>;  // in the file's order
+
+// As load_state_dict, with all of these.
+FullStateDict load_full_state_dict(const std::string& path, const LoadLimits& limits = {});
+// A file that torch.load opens and PyTorch's quantized modules load.
+void save_full_state_dict(const FullStateDict& state, const std::string& path);
 
 // A file torch.load(weights_only=True) opens. Tensors that share memory share it in the file too.
 void save_pth(const StateDict& state, const std::string& path);

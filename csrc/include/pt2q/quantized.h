@@ -25,7 +25,7 @@ struct OutputQParams {
 };
 
 // uint8, int8 or int32 values; x = (q - zero_point) * scale, per tensor or per index of one
-// dimension. Copying copies handles. Works while a model is captured too.
+// dimension. Copying copies handles; as thread-safe as Tensor. Works while a model is captured too.
 class QuantizedTensor {
  public:
   QuantizedTensor() = default;
@@ -99,6 +99,29 @@ class QuantizedOp {
   std::optional<QuantizedTensor> weight_;
   std::mutex mutex_;
   std::list<Entry> entries_;  // most recent first
+};
+
+// A linear layer with an int8 weight whose float input is quantized at each call, by its own range,
+// to 7 bits unsigned: what quantize_dynamic makes of linear layers. Calls may come from several
+// threads at once.
+class DynamicLinear {
+ public:
+  // weight: qint8 [N, K], zero points 0; bias: float32 [N] or undefined. Throws TypeError or
+  // ValueError for others.
+  DynamicLinear(QuantizedTensor weight, Tensor bias, bool relu = false);
+
+  // float32 [..., K] -> float32 [..., N]. While a model is captured, the operators that do it are
+  // recorded instead. Throws TypeError or ValueError for another dtype or size.
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  struct Packed;
+  Tensor record(const Tensor& x) const;
+
+  QuantizedTensor weight_;
+  Tensor bias_;
+  bool relu_;
+  std::shared_ptr<const Packed> packed_;
 };
 
 // Calls `op` on quantized tensors, given in `args` as their integer values and in `quantized` by

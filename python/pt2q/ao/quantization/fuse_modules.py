@@ -47,7 +47,30 @@ def fuse_conv_bn_eval(conv: Any, bn: Any) -> Any:
     return fused
 
 
-def _fuse(parts: list[Any]) -> list[Any]:
+# Batch norms that go on being trained stay modules of their own.
+_TRAINED = {
+    (nn.Conv1d, nn.BatchNorm1d): nni.ConvBn1d,
+    (nn.Conv2d, nn.BatchNorm2d): nni.ConvBn2d,
+    (nn.Conv3d, nn.BatchNorm3d): nni.ConvBn3d,
+    (nn.Conv1d, nn.BatchNorm1d, nn.ReLU): nni.ConvBnReLU1d,
+    (nn.Conv2d, nn.BatchNorm2d, nn.ReLU): nni.ConvBnReLU2d,
+    (nn.Conv3d, nn.BatchNorm3d, nn.ReLU): nni.ConvBnReLU3d,
+    (nn.Linear, nn.BatchNorm1d): nni.LinearBn1d,
+}
+
+
+def _fuse_for_training(parts: list[Any]) -> list[Any]:
+    types = tuple(type(p) for p in parts)
+    if types in _TRAINED:
+        if len({p.training for p in parts}) > 1:
+            raise AssertionError("Conv and BN both must be in the same mode (train or eval).")
+        fused = _TRAINED[types](*parts)
+        _move_hooks(parts, fused, parts[0])
+        return [fused] + [_identity(parts[0].training) for _ in parts[1:]]
+    return _fuse(parts, for_training=True)
+
+
+def _fuse(parts: list[Any], for_training: bool = False) -> list[Any]:
     """The fused module, then identities in place of the others."""
     types = tuple(type(p) for p in parts)
     rest = list(types[1:])
@@ -59,7 +82,7 @@ def _fuse(parts: list[Any]) -> list[Any]:
         rest.pop()
     if rest or not (with_norm or with_relu):
         raise AssertionError(f"did not find fuser method for: {types} ")
-    if any(p.training for p in parts):
+    if (with_norm or not for_training) and any(p.training for p in parts):
         raise AssertionError("Fusion only for eval!")
     root = fuse_conv_bn_eval(parts[0], parts[1]) if with_norm else parts[0]
     fused = _RELU[types[0]](root, parts[-1]) if with_relu else root
@@ -81,6 +104,18 @@ def _identity(training: bool) -> Any:
     module = nn.Identity()
     module.training = training
     return module
+
+
+def fuse_modules_qat(
+    model: Any,
+    modules_to_fuse: Any,
+    inplace: bool = False,
+    fuser_func: Any = None,
+    fuse_custom_config_dict: Any = None,
+) -> Any:
+    """As :func:`fuse_modules`, before ``prepare_qat``: the model is in training mode, and batch norms
+    stay parts of the fused modules."""
+    return fuse_modules(model, modules_to_fuse, inplace, fuser_func or _fuse_for_training, fuse_custom_config_dict)
 
 
 def fuse_modules(

@@ -6,9 +6,23 @@ from typing import Any
 
 from pt2q import nn
 from pt2q.ao.nn import intrinsic as nni
+from pt2q.ao.nn import qat as nnqat
 from pt2q.ao.nn import quantized as nnq
+from pt2q.ao.nn.intrinsic import qat as nniqat
 from pt2q.ao.nn.intrinsic import quantized as nniq
+from pt2q.ao.nn.quantized import dynamic as nnqd
 from pt2q.ao.quantization.stubs import DeQuantStub, QuantStub
+
+__all__ = [
+    "DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS",
+    "DEFAULT_QAT_MODULE_MAPPINGS",
+    "DEFAULT_STATIC_QUANT_MODULE_MAPPINGS",
+    "get_default_dynamic_quant_module_mappings",
+    "get_default_qat_module_mappings",
+    "get_default_qconfig_propagation_list",
+    "get_default_static_quant_module_mappings",
+    "get_static_quant_module_class",
+]
 
 DEFAULT_STATIC_QUANT_MODULE_MAPPINGS: dict[Any, Any] = {
     QuantStub: nnq.Quantize,
@@ -36,7 +50,53 @@ DEFAULT_STATIC_QUANT_MODULE_MAPPINGS: dict[Any, Any] = {
     nni.ConvReLU2d: nniq.ConvReLU2d,
     nni.ConvReLU3d: nniq.ConvReLU3d,
     nni.LinearReLU: nniq.LinearReLU,
+    nniqat.ConvBn1d: nnq.Conv1d,
+    nniqat.ConvBn2d: nnq.Conv2d,
+    nniqat.ConvBn3d: nnq.Conv3d,
+    nniqat.ConvBnReLU1d: nniq.ConvReLU1d,
+    nniqat.ConvBnReLU2d: nniq.ConvReLU2d,
+    nniqat.ConvBnReLU3d: nniq.ConvReLU3d,
+    nniqat.ConvReLU1d: nniq.ConvReLU1d,
+    nniqat.ConvReLU2d: nniq.ConvReLU2d,
+    nniqat.ConvReLU3d: nniq.ConvReLU3d,
+    nniqat.LinearBn1d: nnq.Linear,
+    nniqat.LinearReLU: nniq.LinearReLU,
+    nnqat.Conv1d: nnq.Conv1d,
+    nnqat.Conv2d: nnq.Conv2d,
+    nnqat.Conv3d: nnq.Conv3d,
+    nnqat.Linear: nnq.Linear,
 }
+
+DEFAULT_QAT_MODULE_MAPPINGS: dict[Any, Any] = {
+    nn.Conv1d: nnqat.Conv1d,
+    nn.Conv2d: nnqat.Conv2d,
+    nn.Conv3d: nnqat.Conv3d,
+    nn.Linear: nnqat.Linear,
+    nni.ConvBn1d: nniqat.ConvBn1d,
+    nni.ConvBn2d: nniqat.ConvBn2d,
+    nni.ConvBn3d: nniqat.ConvBn3d,
+    nni.ConvBnReLU1d: nniqat.ConvBnReLU1d,
+    nni.ConvBnReLU2d: nniqat.ConvBnReLU2d,
+    nni.ConvBnReLU3d: nniqat.ConvBnReLU3d,
+    nni.ConvReLU1d: nniqat.ConvReLU1d,
+    nni.ConvReLU2d: nniqat.ConvReLU2d,
+    nni.ConvReLU3d: nniqat.ConvReLU3d,
+    nni.LinearBn1d: nniqat.LinearBn1d,
+    nni.LinearReLU: nniqat.LinearReLU,
+}
+
+DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS: dict[Any, Any] = {
+    nn.Linear: nnqd.Linear,
+    nni.LinearReLU: nnqd.LinearReLU,
+}
+
+
+def get_default_qat_module_mappings() -> dict[Any, Any]:
+    return dict(DEFAULT_QAT_MODULE_MAPPINGS)
+
+
+def get_default_dynamic_quant_module_mappings() -> dict[Any, Any]:
+    return dict(DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS)
 
 
 def get_default_static_quant_module_mappings() -> dict[Any, Any]:
@@ -58,4 +118,8 @@ def get_static_quant_module_class(float_module_class: Any, additional_static_qua
 
 def get_default_qconfig_propagation_list() -> set[Any]:
     """The module types whose results are observed."""
-    return set(DEFAULT_STATIC_QUANT_MODULE_MAPPINGS) | {nn.Embedding, nn.Sequential}
+    return (
+        set(DEFAULT_STATIC_QUANT_MODULE_MAPPINGS)
+        | set(DEFAULT_QAT_MODULE_MAPPINGS.values())
+        | {nn.Embedding, nn.Sequential}
+    )

@@ -7,15 +7,31 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from pt2q import nn
+from pt2q import _core, nn
 from pt2q.ao.nn import quantized as nnq
-from pt2q.ao.nn.intrinsic import _FusedModule
+from pt2q.ao.nn.intrinsic import _ObservedAsOne
+from pt2q.ao.quantization.qconfig import default_dynamic_qconfig
 from pt2q.ao.quantization.quantization_mappings import (
+    get_default_dynamic_quant_module_mappings,
+    get_default_qat_module_mappings,
     get_default_qconfig_propagation_list,
     get_default_static_quant_module_mappings,
 )
 from pt2q.ao.quantization.stubs import DeQuantStub, QuantWrapper
 from pt2q.nn.modules.module import Module
+
+__all__ = [
+    "add_observer_",
+    "add_quant_dequant",
+    "convert",
+    "prepare",
+    "prepare_qat",
+    "propagate_qconfig_",
+    "quantize",
+    "quantize_dynamic",
+    "quantize_qat",
+    "swap_module",
+]
 
 
 def propagate_qconfig_(module: Any, qconfig_dict: Any = None, prepare_custom_config_dict: Any = None) -> None:
@@ -55,12 +71,12 @@ def _insert_observer(module: Any) -> None:
 def add_observer_(module: Any, propagation_list: set[Any], non_leaf_types: Any = None) -> None:
     """Observers on the results of leaf modules of those types, and on fused and functional ones."""
     for child in list(module.children()):
-        if type(child) is nn.Dropout:
+        if type(child) is nn.Dropout or not isinstance(child, Module):
             continue
         if isinstance(child, (nnq.FloatFunctional, nnq.QFunctional)):
             if _is_observed(child):
                 child.activation_post_process = child.qconfig.activation()
-        elif isinstance(child, _FusedModule):
+        elif isinstance(child, _ObservedAsOne):
             _insert_observer(child)
         elif non_leaf_types is not None and type(child) in non_leaf_types:
             _insert_observer(child)
@@ -122,7 +138,7 @@ def swap_module(mod: Any, mapping: dict[Any, Any], custom_module_class_mapping: 
 
 def _convert(module: Any, mapping: dict[Any, Any]) -> None:
     for name, child in list(module.named_children()):
-        if not isinstance(child, _FusedModule) and isinstance(child, Module):
+        if not isinstance(child, _ObservedAsOne) and isinstance(child, Module):
             _convert(child, mapping)
         module._modules[name] = swap_module(child, mapping)
 
@@ -168,6 +184,78 @@ def convert(
     if remove_qconfig:
         _remove_qconfig(module)
     return module
+
+
+def prepare_qat(model: Any, mapping: dict[Any, Any] | None = None, inplace: bool = False) -> Any:
+    """Prepares a model in training mode: weights and activations pass fake-quantizers.
+
+    Args:
+        model: the model, in training mode, with ``qconfig`` of fake-quantizers
+            (``get_default_qat_qconfig``); fuse it before with ``fuse_modules_qat``.
+        mapping: float type to training type, instead of the default one.
+        inplace: change ``model`` itself.
+
+    Raises:
+        AssertionError: the model is in eval mode.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"prepare_qat expects an nn.Module, got {type(model).__name__}")
+    if not model.training:
+        raise AssertionError("prepare_qat only works on models in training mode")
+    mapping = get_default_qat_module_mappings() if mapping is None else mapping
+    if not inplace:
+        model = copy.deepcopy(model)
+    propagate_qconfig_(model)
+    _convert(model, mapping)
+    return prepare(model, inplace=True, observer_non_leaf_module_list=set(mapping.values()))
+
+
+def quantize_qat(model: Any, run_fn: Callable[..., Any], run_args: Any, inplace: bool = False) -> Any:
+    """prepare_qat, ``run_fn(model, *run_args)``, convert."""
+    if not inplace:
+        model = copy.deepcopy(model)
+    model.train()
+    prepare_qat(model, inplace=True)
+    run_fn(model, *run_args)
+    convert(model, inplace=True)
+    return model
+
+
+def quantize_dynamic(
+    model: Any,
+    qconfig_spec: Any = None,
+    dtype: Any = _core.qint8,
+    mapping: dict[Any, Any] | None = None,
+    inplace: bool = False,
+) -> Any:
+    """int8 weights now; activations are quantized at each call, by their own range.
+
+    Args:
+        model: the float model.
+        qconfig_spec: module types or dotted names to quantize, as a set, or as a dict to their
+            qconfig; all linear layers by default.
+        dtype: of the weights: qint8.
+        mapping: float type to quantized type, instead of the default one.
+        inplace: change ``model`` itself.
+
+    Raises:
+        NotImplementedError: another dtype.
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"quantize_dynamic expects an nn.Module, got {type(model).__name__}")
+    if dtype is not _core.qint8:
+        raise _core.NotImplementedError(f"quantize_dynamic: weights of {dtype} are not supported", "use dtype=qint8")
+    mapping = get_default_dynamic_quant_module_mappings() if mapping is None else mapping
+    if qconfig_spec is None:
+        qconfig_spec = set(mapping)
+    if isinstance(qconfig_spec, set):
+        qconfig_spec = dict.fromkeys(qconfig_spec, default_dynamic_qconfig)
+    if not inplace:
+        model = copy.deepcopy(model)
+    model.eval()
+    propagate_qconfig_(model, qconfig_spec)
+    convert(model, mapping, inplace=True)
+    return model
 
 
 def quantize(model: Any, run_fn: Callable[..., Any], run_args: Any, mapping: Any = None, inplace: bool = False) -> Any:

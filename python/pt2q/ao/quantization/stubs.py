@@ -6,6 +6,8 @@ from typing import Any
 
 from pt2q.nn.modules.module import Module
 
+__all__ = ["DeQuantStub", "QuantStub", "QuantWrapper"]
+
 
 class QuantStub(Module):
     """Observed during calibration; ``convert`` makes it Quantize."""

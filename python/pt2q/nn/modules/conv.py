@@ -91,6 +91,9 @@ class _ConvNd(Module):
         return text
 
     def _forward(self, function: Any, input: Tensor) -> Tensor:
+        return self._convolve(function, input, self.weight, self.bias)
+
+    def _convolve(self, function: Any, input: Tensor, weight: Any, bias: Any) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             if isinstance(padding, str):
@@ -101,7 +104,7 @@ class _ConvNd(Module):
             flat = [p for side in reversed(sides) for p in side]
             input = F.pad(input, flat, mode=self.padding_mode)
             padding = (0,) * self._spatial
-        return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return function(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 class Conv1d(_ConvNd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pt2q.nn import (
+    BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
     Conv1d,
@@ -17,15 +18,26 @@ from pt2q.nn import (
 __all__ = [
     "BNReLU2d",
     "BNReLU3d",
+    "ConvBn1d",
+    "ConvBn2d",
+    "ConvBn3d",
+    "ConvBnReLU1d",
+    "ConvBnReLU2d",
+    "ConvBnReLU3d",
     "ConvReLU1d",
     "ConvReLU2d",
     "ConvReLU3d",
+    "LinearBn1d",
     "LinearReLU",
     "_FusedModule",
 ]
 
 
-class _FusedModule(Sequential):
+class _ObservedAsOne:
+    """Modules whose parts are not observed and converted on their own."""
+
+
+class _FusedModule(Sequential, _ObservedAsOne):
     """A chain that is observed and converted as one module."""
 
     _parts: tuple[type[Module], ...] = ()
@@ -60,3 +72,31 @@ class BNReLU2d(_FusedModule):
 
 class BNReLU3d(_FusedModule):
     _parts = (BatchNorm3d, ReLU)
+
+
+class LinearBn1d(_FusedModule):
+    _parts = (Linear, BatchNorm1d)
+
+
+class ConvBn1d(_FusedModule):
+    _parts = (Conv1d, BatchNorm1d)
+
+
+class ConvBn2d(_FusedModule):
+    _parts = (Conv2d, BatchNorm2d)
+
+
+class ConvBn3d(_FusedModule):
+    _parts = (Conv3d, BatchNorm3d)
+
+
+class ConvBnReLU1d(_FusedModule):
+    _parts = (Conv1d, BatchNorm1d, ReLU)
+
+
+class ConvBnReLU2d(_FusedModule):
+    _parts = (Conv2d, BatchNorm2d, ReLU)
+
+
+class ConvBnReLU3d(_FusedModule):
+    _parts = (Conv3d, BatchNorm3d, ReLU)

@@ -27,9 +27,10 @@ def quantized_dtype(dtype: Any) -> Any:
     return _QUANTIZED[name]
 
 
-def quantize_weight(weight: Any, qconfig: Any, kind: str) -> Any:
-    """The int8 weight by the qconfig's weight observer, made and run now."""
-    observer = qconfig.weight()
+def quantize_weight(weight: Any, mod: Any, kind: str) -> Any:
+    """The int8 weight by the module's weight fake-quantizer (training), or by the weight observer of
+    its qconfig, made now."""
+    observer = getattr(mod, "weight_fake_quant", None) or mod.qconfig.weight()
     observer(weight)
     if observer.dtype is not _core.qint8:
         raise AssertionError(

@@ -85,14 +85,17 @@ class _ConvNd(QuantizedModule):
             self.set_weight_bias(state["weight"], state.get("bias"))
 
     @classmethod
-    def _of(cls, conv: Any, qconfig: Any, observed: Any) -> Any:
+    def _of(cls, conv: Any, observed: Any) -> Any:
+        folds = hasattr(observed, "folded")
+        weight, bias = observed.folded() if folds else (conv.weight, conv.bias)
         made = cls(
             conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-            conv.dilation, conv.groups, conv.bias is not None, conv.padding_mode,
+            conv.dilation, conv.groups, bias is not None, conv.padding_mode,
             getattr(conv, "output_padding", 0),
         )  # fmt: skip
-        bias = None if conv.bias is None else conv.bias.float()
-        made.set_weight_bias(quantize_weight(conv.weight, qconfig, type(conv).__name__), bias)
+        made.set_weight_bias(
+            quantize_weight(weight, observed, type(conv).__name__), None if bias is None else bias.float()
+        )
         made._take_output(observed)
         return made
 
@@ -100,7 +103,7 @@ class _ConvNd(QuantizedModule):
     def from_float(cls, mod: Any) -> Any:
         """The quantized form of an observed float module, or of a fused one."""
         conv = mod[0] if isinstance(mod, nn.Sequential) else mod
-        return cls._of(conv, mod.qconfig, mod)
+        return cls._of(conv, mod)
 
     def extra_repr(self) -> str:
         text = (

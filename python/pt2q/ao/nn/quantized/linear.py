@@ -53,9 +53,11 @@ class Linear(QuantizedModule):
     def from_float(cls, mod: Any) -> Any:
         """The quantized form of an observed float module, or of a fused one."""
         linear = mod[0] if isinstance(mod, nn.Sequential) else mod
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None)
-        bias = None if linear.bias is None else linear.bias.float()
-        made.set_weight_bias(quantize_weight(linear.weight, mod.qconfig, "Linear"), bias)
+        weight, bias = mod.folded() if hasattr(mod, "folded") else (linear.weight, linear.bias)
+        made = cls(linear.in_features, linear.out_features, bias is not None)
+        made.set_weight_bias(
+            quantize_weight(weight, mod, "Linear"), None if bias is None else bias.float()
+        )
         made._take_output(mod)
         return made
 
