@@ -59,7 +59,8 @@ build: deps $(BUILD)/build.ninja
 
 lint: $(VENV)/.stamp
 	$(PY) tools/check_layers.py
-	$(PY) -m ruff check python tests tools benchmarks examples
+	$(PY) tools/check_headers.py
+	$(PY) -m ruff check python tests tools benchmarks examples tutorials
 	$(PY) -m mypy
 	tools/check_format.sh
 

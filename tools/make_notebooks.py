@@ -41,7 +41,7 @@ def notebook(source: str) -> str:
 
 def main() -> int:
     stale = []
-    for script in sorted(FOLDER.glob("*.py")):
+    for script in sorted(FOLDER.glob("[0-9]*.py")):
         text, target = notebook(script.read_text(encoding="utf-8")), script.with_suffix(".ipynb")
         if target.exists() and target.read_text(encoding="utf-8") == text:
             continue

@@ -6,48 +6,14 @@
 # observers, the same converter and the same kernels as everything else.
 
 # %%
-import pathlib
-
-import matplotlib.pyplot as plt
-import numpy as np
+from digits import accuracy, calibration, load_model, sqnr, test
 
 import pt2q as torch
 from pt2q import nn
+from pt2q.debug import plot_bars
 from pt2q.quantization.quantize_jit import convert_jit, prepare_jit
-from pt2q.vision import models
 
-folder = next(p for p in [pathlib.Path(".").resolve(), *pathlib.Path(".").resolve().parents] if (p / "examples/demo").is_dir())
-data = np.load(folder / "examples/demo/digits.npz")
-digits = data["images"][:, None].astype(np.float32) / 16
-train, images = digits[~data["is_test"]][:100], digits[data["is_test"]]
-labels = data["labels"][data["is_test"]]
-
-
-def load_model():
-    model = models.CifarResNet(2, in_channels=1)
-    model.load_state_dict(torch.load(folder / "examples/demo/digits_resnet.safetensors"))
-    return model.eval()
-
-
-def sqnr(signal, other):
-    """Signal-to-quantization-noise ratio in dB."""
-    return 20 * float(np.log10(np.linalg.norm(signal) / np.linalg.norm(signal - other)))
-
-
-def bars(names, values, unit, title, file):
-    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(names)))
-    axis.bar_label(axis.barh(range(len(names)), values), fmt="%.3g", padding=3, fontsize=8)
-    axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.invert_yaxis()
-    axis.margins(x=0.12)
-    axis.set(xlabel=unit, title=title)
-    figure.tight_layout()
-    figure.savefig(file, dpi=80)
-
-
-batches = [torch.from_numpy(train[i : i + 50]) for i in (0, 50)]
-test = torch.from_numpy(images)
-
+batches = [torch.from_numpy(calibration[i : i + 50]) for i in (0, 50)]
 
 # %% [markdown]
 # ## Eager mode
@@ -61,7 +27,7 @@ model = nn.Sequential(
     nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU(),
     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
 ).eval()  # fmt: skip
-reference = np.asarray(model(test))
+reference = model(test)
 
 qconfig = torch.quantization.QConfig(
     activation=torch.quantization.observer.MinMaxObserver.with_args(qscheme=torch.per_tensor_symmetric),
@@ -76,7 +42,7 @@ torch.quantization.convert(eager, inplace=True)
 print(eager)
 
 # %%
-print(f"{sqnr(reference, np.asarray(eager(test))):.1f} dB against float32")
+print(f"{sqnr(reference, eager(test)):.1f} dB against float32")
 
 # %% [markdown]
 # ## TorchScript mode
@@ -92,7 +58,7 @@ settings = {
     "affine, per channel": (torch.per_tensor_affine, torch.quantization.default_per_channel_weight_observer),
 }
 names, ratios = [], []
-float_logits = np.asarray(trained(images))
+float_logits = trained(test)
 for name, (qscheme, weight) in settings.items():
     script = torch.jit.trace(trained, batches[0])
     activation = torch.quantization.observer.MinMaxObserver.with_args(
@@ -102,11 +68,11 @@ for name, (qscheme, weight) in settings.items():
     for batch in batches:
         script(batch)
     script = convert_jit(script)
-    logits = np.asarray(script(test))
     names.append(name)
-    ratios.append(sqnr(float_logits, logits))
-    print(f"{name}: {100 * (logits.argmax(1) == labels).mean():.2f} % right")
-bars(names, ratios, "dB (more is better)", "Logits against float32", "004_1.png")
+    ratios.append(sqnr(float_logits, script(test)))
+    print(f"{name}: accuracy {accuracy(script):.4f}")
+figure = plot_bars(names, ratios, "dB (more is better)", "Logits against float32")
+figure.savefig("004_settings.png", dpi=110)
 
 # %% [markdown]
 # `graph_for` prints what runs; the fusions carry the names the document uses.
