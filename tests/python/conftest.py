@@ -10,6 +10,6 @@ def pytest_terminal_summary(terminalreporter):
     if documents is None or not documents.TABLE:
         return
     terminalreporter.section("code blocks of the source documents")
-    terminalreporter.write_line("document  Python block  status")
+    terminalreporter.write_line("document  block  status")
     for (document, block), status in sorted(documents.TABLE.items()):
-        terminalreporter.write_line(f"{document:8}  {block:12}  {status}")
+        terminalreporter.write_line(f"{document:8}  {block:5}  {status}")

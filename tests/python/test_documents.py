@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import pathlib
+import re
 import textwrap
 import warnings
 
@@ -21,16 +22,43 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+PAGE = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "documents.md").read_text(encoding="utf-8")
+# (document, block): what it begins with, status; one row per code block.
+ROWS = {
+    (number, int(block)): (start, status)
+    for number, block, start, status in re.findall(r"^\| (\d{3}) \| (\d+) \| `(.*)` \| (.*) \|$", PAGE, re.MULTILINE)
+}
 TABLE: dict[tuple[str, int], str] = {}  # (document, block): status; conftest.py shows it
 
 
+def python_blocks(number: str) -> list[str]:
+    """The blocks that the page does not call "no Python"."""
+    blocks = documents.code_blocks(documents.document(number))
+    return [b for i, b in enumerate(blocks) if not ROWS[number, i][1].startswith("no Python: ")]
+
+
 def run_blocks(number: str, blocks: list[str], namespace: dict, first: int = 0) -> None:
+    positions = [i for (n, i), (_, status) in ROWS.items() if n == number and not status.startswith("no Python: ")]
     with warnings.catch_warnings():  # document 002 sets filters of its own
-        for i, block in enumerate(blocks, first):
+        for i, block in zip(positions[first:], blocks):
             TABLE[number, i] = "failed"
             code = compile(documents.rename_imports(block), f"<document {number}, block {i}>", "exec")
             exec(code, namespace)
             TABLE[number, i] = "runs"
+
+
+@pytest.mark.parametrize("number", ["000", "001", "002", "003", "004"])
+def test_the_page_lists_every_block(number):
+    blocks = documents.code_blocks(documents.document(number))
+    rows = {i: row for (n, i), row in ROWS.items() if n == number}
+    assert sorted(rows) == list(range(len(blocks)))
+    for i, block in enumerate(blocks):
+        start, status = rows[i]
+        assert block.split("\n")[0].strip().startswith(start.removesuffix("…")), i
+        assert status.startswith(("runs", "no Python: ")), i
+        if status.startswith("no Python: "):  # really: neither as it is nor as part of a statement
+            with pytest.raises(SyntaxError):
+                compile(block, "<block>", "exec")
 
 
 def cpu_instead_of_xpu():
@@ -50,10 +78,7 @@ def write_random_weights(path: pathlib.Path) -> None:
 def test_document_001(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     write_random_weights(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
-    blocks = documents.code_blocks(documents.document("001"))
-    # Two blocks are no Python: the architecture drawing and a shell command line.
-    python = [b for b in blocks if "-----" not in b and not b.startswith("TORCHINDUCTOR_FREEZING")]
-    assert len(blocks) == len(python) + 2
+    python = python_blocks("001")
     # This copy of the document has lost its indentation: the body of its one `with` statement, which
     # runs to the end of the block, stands at the left margin.
     head, body = python[0].split("with torch.no_grad():\n")
@@ -87,10 +112,7 @@ def test_document_002(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_images(tmp_path / ".data" / "imagenet")
     write_random_weights(tmp_path / "data" / "resnet18_pretrained_float.pth")
-    blocks = documents.code_blocks(documents.document("002"))
-    # No Python: the architecture drawing, and the printed output shown near the end.
-    python = [b for b in blocks if "-----" not in b and not b.startswith("[before serialization]")]
-    assert len(blocks) == len(python) + 2
+    python = python_blocks("002")
     chained = next(i for i, b in enumerate(python) if ".set_object_type(" in b)
     # The document's error: a call chain over several lines needs parentheses, and it never defines
     # qconfig_opt ("an optional quantization config").
@@ -196,10 +218,7 @@ def test_document_004(dtype, capsys):
 def test_document_000(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     write_random_weights(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
-    blocks = documents.code_blocks(documents.document("000"))
-    # No Python: the pip command at the start and the shell command at the end.
-    python = [b for b in blocks if not b.startswith(("pip3 install", "TORCHINDUCTOR_FREEZING"))]
-    assert len(blocks) == len(python) + 2
+    python = python_blocks("000")
     autocast = next(i for i, b in enumerate(python) if "amp.autocast" in b)
     assert autocast == len(python) - 1
     namespace: dict = {}
@@ -211,7 +230,7 @@ def test_document_000(tmp_path, monkeypatch):
         # The symmetric configuration is the document's own.
         specs = [n for n in converted.graph.nodes if "quantize_per_tensor" in str(n.target)]
         assert specs and all(n.args[2] == 0 and n.args[5] is pt2q.int8 for n in specs)
-        run_blocks("000", python[autocast:], namespace)
+        run_blocks("000", python[autocast:], namespace, first=autocast)
         with pt2q.amp.autocast(device_type="xpu", dtype=pt2q.bfloat16):
             mixed = namespace["optimized_model"](x).cpu()
         steps = namespace["optimized_model"].steps(x)
@@ -226,3 +245,11 @@ def test_document_000(tmp_path, monkeypatch):
     assert len(layers) == 21 and all(d.startswith("int8 -> ") for d in layers)
     # int8 where a quantize follows; the stem (in front of a float pool) and the last layer give bfloat16.
     assert layers[0] == layers[-1] == "int8 -> bfloat16" and set(layers[1:-1]) == {"int8 -> int8"}
+
+
+def test_the_page_says_what_ran():
+    """The last test of this file: what the others ran has the status that the page states."""
+    for number in {n for n, _ in TABLE}:
+        ran = {i: status for (n, i), status in TABLE.items() if n == number}
+        stated = {i: status.split(";")[0] for (n, i), (_, status) in ROWS.items() if n == number}
+        assert ran == {i: status for i, status in stated.items() if status == "runs"}, number
