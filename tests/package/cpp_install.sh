@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pt2q as C++ projects use it. Usage: cpp_install.sh <build folder of the static library>
+# pt2q as C++ projects use it. Usage: [PT2Q_INSTALL_TEST=static] cpp_install.sh <build folder of the static library>
 # Installs the library that is already built, and a shared one, and builds and runs examples/cpp
 # against them with find_package, with pkg-config + make, and with add_subdirectory.
 set -euo pipefail
@@ -7,7 +7,10 @@ source_dir=$(cd "$(dirname "$0")/../.." && pwd)
 static_build=$(cd "$1" && pwd)
 jobs=${JOBS:-$(nproc)}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# Beside the first build and with its flags, so that ccache knows every object already.
+again="$source_dir/build/install-test"
+trap 'rm -rf "$work" "$again"-*' EXIT
+rm -rf "$again"-*
 launcher=()
 command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 export CCACHE_BASEDIR="$source_dir" CCACHE_NOHASHDIR=1
@@ -58,16 +61,16 @@ pc=$(dirname "$(find "$work/moved" -name pt2q.pc)")
 make -C "$examples" -j "$jobs" OUT="$work/make" PKG_CONFIG_PATH="$pc" CXXFLAGS=-O0 >/dev/null
 run_programs "$work/make"
 
-if [ "${PT2Q_INSTALL_TEST:-static}" != full ]; then
-  say "done; PT2Q_INSTALL_TEST=full also builds the shared library and by add_subdirectory"
+if [ "${PT2Q_INSTALL_TEST:-full}" = static ]; then
+  say "done; without PT2Q_INSTALL_TEST=static also the shared library and add_subdirectory"
   exit 0
 fi
 
 say "shared library: build, install, find_package, pkg-config"
-cmake -S "$source_dir" -B "$work/shared-build" -DBUILD_SHARED_LIBS=ON -DPT2Q_PYTHON=OFF \
+cmake -G Ninja -S "$source_dir" -B "$again-shared" -DBUILD_SHARED_LIBS=ON -DPT2Q_PYTHON=OFF \
   -DPT2Q_TESTS=OFF -DCMAKE_BUILD_TYPE=Release -DPT2Q_WERROR=ON "${launcher[@]}" >/dev/null
-cmake --build "$work/shared-build" -j "$jobs" >/dev/null
-cmake --install "$work/shared-build" --prefix "$work/shared" >/dev/null
+cmake --build "$again-shared" -j "$jobs" >/dev/null
+cmake --install "$again-shared" --prefix "$work/shared" >/dev/null
 library=$(find "$work/shared" -name 'libpt2q.so')
 foreign=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -cv 'N4pt2q\|NK4pt2q' || true)
 [ "$foreign" -eq 0 ] || fail "the shared library exports $foreign symbols outside namespace pt2q"
@@ -81,8 +84,8 @@ make -C "$examples" -j "$jobs" OUT="$work/make-shared" CXXFLAGS=-O0 \
 run_programs "$work/make-shared"
 
 say "add_subdirectory"
-cmake -S "$examples" -B "$work/sub" -DPT2Q_SOURCE_DIR="$source_dir" -DCMAKE_BUILD_TYPE=Release \
-  "${launcher[@]}" >/dev/null
-cmake --build "$work/sub" -j "$jobs" >/dev/null
-run_programs "$work/sub"
+cmake -G Ninja -S "$examples" -B "$again-sub" -DPT2Q_SOURCE_DIR="$source_dir" \
+  -DCMAKE_BUILD_TYPE=Release -DPT2Q_WERROR=ON "${launcher[@]}" >/dev/null
+cmake --build "$again-sub" -j "$jobs" >/dev/null
+run_programs "$again-sub"
 say "ok"
