@@ -62,9 +62,10 @@ void for_each_tensor(const std::vector<Value>& values, Fn&& fn) {
   }
 }
 
-bool is_plain(const Tensor& t) {
-  return t.defined() && t.node() == nullptr && t.device().type == DeviceType::CPU &&
-         t.is_contiguous();
+// Pointwise operators keep the layout of their input, where plans give row-major results.
+bool is_plain(const Tensor& t, const OpDef& op) {
+  return t.node() == nullptr && t.device().type == DeviceType::CPU &&
+         (t.is_contiguous() || !op.traits.pointwise);
 }
 
 const OpDef& functional_of(const OpDef& op) {
@@ -78,7 +79,7 @@ bool is_candidate(const OpDef& op, const std::vector<Value>& args) {
   int64_t elements = 0;
   bool plain = true;
   for_each_tensor(args, [&](const Tensor& t) {
-    plain = plain && (!t.defined() || is_plain(t));
+    plain = plain && (!t.defined() || is_plain(t, op));
     if (plain && t.defined()) elements += t.numel();
   });
   return plain && elements >= kMinElements;

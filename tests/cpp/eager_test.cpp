@@ -56,6 +56,15 @@ TEST(Eager, LargeOperatorsRunThroughPlansWithTheReferenceResult) {
   }
 }
 
+TEST(Eager, ChannelsLastInputsRunThroughPlansToo) {
+  Call conv = large_calls()[0];
+  const OpDef& op = op_table().get(conv.op);
+  const Tensor expected = call_planned(op, conv.args, {}).as<Tensor>();
+  conv.args[0] = conv.args[0].as<Tensor>().contiguous(MemoryFormat::ChannelsLast);
+  EXPECT_TRUE(is_planned(op, normalize_args(op, conv.args, {})));
+  EXPECT_TRUE(same_bits(call_planned(op, conv.args, {}).as<Tensor>(), expected));
+}
+
 TEST(Eager, SmallStridedTrainingAndRandomCallsKeepTheReferenceKernel) {
   const auto planned = [](const std::string& name, std::vector<Value> args) {
     const OpDef& op = op_table().get(name);
