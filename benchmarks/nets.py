@@ -13,30 +13,30 @@ from pt2q.nn import functional as F
 class EncoderLayer(nn.Module):
     """Transformer encoder layer; ``pre_norm`` as in ViT, else as in BERT."""
 
-    def __init__(self, width: int, heads: int, hidden: int, pre_norm: bool) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, pre_norm: bool, eps: float = 1e-5) -> None:
         super().__init__()
         self.heads, self.pre_norm = heads, pre_norm
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.output = nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
 
     def split(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], x.shape[1], self.heads, x.shape[2] // self.heads).transpose(1, 2)
 
-    def attend(self, x: Tensor) -> Tensor:
+    def attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         q, k, v = self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x))
-        y = F.scaled_dot_product_attention(q, k, v)
+        y = F.scaled_dot_product_attention(q, k, v, bias)
         return self.output(y.transpose(1, 2).reshape(x.shape[0], x.shape[1], x.shape[2]))
 
     def feed(self, x: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.pre_norm:
-            x = x + self.attend(self.norm1(x))
+            x = x + self.attend(self.norm1(x), bias)
             return x + self.feed(self.norm2(x))
-        x = self.norm1(x + self.attend(x))
+        x = self.norm1(x + self.attend(x, bias))
         return self.norm2(x + self.feed(x))
 
 
@@ -51,6 +51,33 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.layers(self.norm(self.tokens(ids) + self.positions.weight)).mean(1)
+
+
+class MiniLM(nn.Module):
+    """all-MiniLM-L6-v2 itself: token ids and mask [batch, length] to unit vectors [batch, 384]."""
+
+    def __init__(self, width: int = 384, layers: int = 6, heads: int = 12, hidden: int = 1536) -> None:
+        super().__init__()
+        self.tokens, self.positions, self.types = nn.Embedding(30522, width), nn.Embedding(512, width), nn.Embedding(2, width)  # fmt: skip
+        self.norm = nn.LayerNorm(width, 1e-12)
+        self.layers = nn.ModuleList([EncoderLayer(width, heads, hidden, False, 1e-12) for _ in range(layers)])
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        mask = mask.to(pt2q.float32)
+        bias = (1.0 - mask)[:, None, None, :] * -10000.0
+        x = self.norm(self.tokens(ids) + self.positions.weight[: ids.shape[1]] + self.types.weight[0])
+        for layer in self.layers:
+            x = layer(x, bias)
+        mean = (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return F.normalize(mean, dim=1)
+
+
+# Names in the published weights, in the order in which they have to be replaced.
+MINILM_NAMES = (("embeddings.word_embeddings", "tokens"), ("embeddings.position_embeddings", "positions"),
+                ("embeddings.token_type_embeddings", "types"), ("embeddings.LayerNorm", "norm"),
+                ("encoder.layer.", "layers."), ("attention.self.", ""), ("attention.output.dense", "output"),
+                ("attention.output.LayerNorm", "norm1"), ("intermediate.dense", "up"),
+                ("output.dense", "down"), ("output.LayerNorm", "norm2"))  # fmt: skip
 
 
 class VisionTransformer(nn.Module):

@@ -22,6 +22,7 @@ SOURCES = {
     "cifar_resnet20": f"{_VISION}.cifar_resnet",
     "cifar_resnet56": f"{_VISION}.cifar_resnet",
     "minilm": "nets",
+    "MiniLM": "nets",  # with a mask and real weights: sts.py
     "vit_b16": "nets",
     "dlrm": "nets",
 }
