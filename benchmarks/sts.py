@@ -33,7 +33,7 @@ def batches(file: Any, count: int | None = None) -> Iterator[tuple[np.ndarray, n
     for start in range(0, len(ids), BATCH):
         rows = slice(start, start + BATCH)
         length = int(mask[rows].sum(1).max())
-        yield ids[rows, :length], mask[rows, :length]
+        yield np.ascontiguousarray(ids[rows, :length]), np.ascontiguousarray(mask[rows, :length])
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
