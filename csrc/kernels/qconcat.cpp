@@ -92,6 +92,7 @@ void concat_rows(const std::vector<BytePart>& parts, int64_t rows, void* y, int6
   for (const BytePart& part : parts) total += part.bytes;
   if (y_stride == 0) y_stride = total;
   const auto copy = [&](const BytePart& part, int64_t row, int64_t from, int64_t to, char* out) {
+    if (from == to) return;  // an empty part may have no memory
     const char* data = static_cast<const char*>(part.data) + row * part.bytes;
     std::memcpy(out + from, data + from, static_cast<size_t>(to - from));
   };
