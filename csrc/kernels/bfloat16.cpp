@@ -22,12 +22,7 @@ void bfloat16_to_float(const uint16_t* x, int64_t n, float* y) {
 
 void float_to_bfloat16(const float* x, int64_t n, uint16_t* y) {
   parallel_for(n, kGrain, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      uint32_t bits;
-      std::memcpy(&bits, x + i, sizeof(bits));
-      const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-      y[i] = static_cast<uint16_t>((bits & 0x7fffffffU) > 0x7f800000U ? 0x7fc0U : rounded);
-    }
+    for (int64_t i = begin; i < end; ++i) y[i] = to_bfloat16(x[i]);
   });
 }
 

@@ -1,6 +1,7 @@
 // AVX2 micro-kernels: exact vpmaddubsw / vpmaddwd, and AVX-VNNI.
 #include <immintrin.h>
 
+#include "kernels/bfloat16.h"
 #include "kernels/qconv_kernel.h"
 
 #pragma GCC push_options

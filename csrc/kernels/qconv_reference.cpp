@@ -60,7 +60,7 @@ void qconv_reference(const QConvSpec& spec, const int8_t* weights, const void* s
       if (spec.epilogue.out == ElemType::f32) {
         static_cast<float*>(dst)[at] = y;
       } else if (spec.epilogue.out == ElemType::bf16) {
-        float_to_bfloat16(&y, 1, static_cast<uint16_t*>(dst) + at);
+        static_cast<uint16_t*>(dst)[at] = to_bfloat16(y);
       } else {
         static_cast<uint8_t*>(dst)[at] = static_cast<uint8_t>(epilogue_quantize(spec.epilogue, y));
       }

@@ -77,12 +77,7 @@ struct VecAvx2 {
   static void store_bf16(uint16_t* p, F a, int n) {
     float t[16];
     store_fn(t, a, 16);
-    for (int i = 0; i < n; ++i) {
-      uint32_t bits;
-      __builtin_memcpy(&bits, t + i, sizeof(bits));
-      const bool nan = (bits & 0x7fffffffU) > 0x7f800000U;
-      p[i] = static_cast<uint16_t>(nan ? 0x7fc0U : (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-    }
+    for (int i = 0; i < n; ++i) p[i] = to_bfloat16(t[i]);
   }
   static void store_q16(uint8_t* p, I a, int n) {
     alignas(32) int32_t t[16];

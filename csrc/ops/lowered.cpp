@@ -146,35 +146,29 @@ Value linear(const Args& args) {
   return apply_post_ops(args, op.reference(Args(op, plain)).as<Tensor>(), 3);
 }
 
-OpDef& define(OpTable& t, const std::string& name, const std::string& schema, InferFn infer,
-              KernelFn reference) {
-  OpDef& op = t.define(name, schema);
-  op.infer = std::move(infer);
-  op.reference = std::move(reference);
-  return op;
-}
-
 }  // namespace
 
 void register_lowered(OpTable& t) {
-  define(t, "pt2q.qconv.default",
-         cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, float x_scale, int "
-             "x_zero_point, int[] stride, int[] padding, int[] dilation, int groups, ",
-             kEpilogueSchema, ") -> Tensor"),
-         infer_qconv, qconv);
-  define(t, "pt2q.qlinear.default",
-         cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, float x_scale, int "
-             "x_zero_point, ",
-             kEpilogueSchema, ") -> Tensor"),
-         infer_qlinear, qlinear);
-  define(t, "onednn.conv.default",
-         "(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] "
-         "dilation, SymInt groups, Tensor? other=None, str post_ops=\"\") -> Tensor",
-         infer_conv, conv);
-  define(t, "onednn.linear.default",
-         "(Tensor x, Tensor weight, Tensor? bias=None, Tensor? other=None, str post_ops=\"\") -> "
-         "Tensor",
-         infer_linear, linear);
+  define_lowered(t, "pt2q.qconv.default",
+                 cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, float x_scale, int "
+                     "x_zero_point, int[] stride, int[] padding, int[] dilation, int groups, ",
+                     kEpilogueSchema, ") -> Tensor"),
+                 infer_qconv, qconv);
+  define_lowered(t, "pt2q.qlinear.default",
+                 cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, float x_scale, int "
+                     "x_zero_point, ",
+                     kEpilogueSchema, ") -> Tensor"),
+                 infer_qlinear, qlinear);
+  define_lowered(
+      t, "onednn.conv.default",
+      "(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] "
+      "dilation, SymInt groups, Tensor? other=None, str post_ops=\"\") -> Tensor",
+      infer_conv, conv);
+  define_lowered(
+      t, "onednn.linear.default",
+      "(Tensor x, Tensor weight, Tensor? bias=None, Tensor? other=None, str post_ops=\"\") -> "
+      "Tensor",
+      infer_linear, linear);
 }
 
 }  // namespace pt2q

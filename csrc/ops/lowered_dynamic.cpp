@@ -160,28 +160,22 @@ Value qlinear(const Args& args) {
   return out;
 }
 
-OpDef& define(OpTable& t, const std::string& name, const std::string& schema, InferFn infer,
-              KernelFn reference) {
-  OpDef& op = t.define(name, schema);
-  op.infer = std::move(infer);
-  op.reference = std::move(reference);
-  return op;
-}
-
 }  // namespace
 
 void register_lowered_dynamic(OpTable& t) {
-  define(t, "pt2q.quantize_dynamic.default",
-         "(Tensor x, int quant_min, int quant_max, float eps, ScalarType dtype, str "
-         "rule=\"tensor\") -> (Tensor, Tensor, Tensor)",
-         infer_quantize, quantize);
-  define(t, "pt2q.dequantize_dynamic.default",
-         "(Tensor x, Tensor scale, Tensor zero_point) -> Tensor", infer_dequantize, dequantize);
-  define(t, "pt2q.qlinear_dynamic.default",
-         cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, Tensor x_scale, Tensor "
-             "x_zero_point, ",
-             kEpilogueSchema, ") -> Tensor"),
-         infer_qlinear, qlinear);
+  define_lowered(t, "pt2q.quantize_dynamic.default",
+                 "(Tensor x, int quant_min, int quant_max, float eps, ScalarType dtype, str "
+                 "rule=\"tensor\") -> (Tensor, Tensor, Tensor)",
+                 infer_quantize, quantize);
+  define_lowered(t, "pt2q.dequantize_dynamic.default",
+                 "(Tensor x, Tensor scale, Tensor zero_point) -> Tensor", infer_dequantize,
+                 dequantize);
+  define_lowered(
+      t, "pt2q.qlinear_dynamic.default",
+      cat("(Tensor x, Tensor weight, Tensor w_scale, Tensor? bias, Tensor x_scale, Tensor "
+          "x_zero_point, ",
+          kEpilogueSchema, ") -> Tensor"),
+      infer_qlinear, qlinear);
 }
 
 }  // namespace pt2q

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/bfloat16.h"
+
 namespace pt2q {
 namespace {
 
@@ -60,11 +62,7 @@ uint16_t float_to_half(float value) {
 
 float bfloat16_to_float(uint16_t bits) { return from_bits(static_cast<uint32_t>(bits) << 16); }
 
-uint16_t float_to_bfloat16(float value) {
-  const uint32_t bits = bits_of(value);
-  if (std::isnan(value)) return 0x7fc0U;
-  return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-}
+uint16_t float_to_bfloat16(float value) { return kernels::to_bfloat16(value); }
 
 float float8_e4m3fn_to_float(uint8_t bits) {
   const float sign = (bits & 0x80U) != 0 ? -1.0F : 1.0F;

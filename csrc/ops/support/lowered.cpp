@@ -86,4 +86,11 @@ kernels::QConvSpec qlinear_spec(const std::vector<Value>& args, const Shape& x, 
   return spec;
 }
 
+void define_lowered(OpTable& table, const std::string& name, const std::string& schema,
+                    InferFn infer, KernelFn reference) {
+  OpDef& op = table.define(name, schema);
+  op.infer = std::move(infer);
+  op.reference = std::move(reference);
+}
+
 }  // namespace pt2q::ops

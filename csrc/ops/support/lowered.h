@@ -2,6 +2,7 @@
 // the reference kernels and by the plan alike.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "kernels/qconv.h"
@@ -26,5 +27,9 @@ kernels::QConvSpec qconv_spec(const std::vector<Value>& args, const Shape& x, DT
                               const Shape& weight, const Tensor& w_scale, const Tensor& bias);
 kernels::QConvSpec qlinear_spec(const std::vector<Value>& args, const Shape& x, DType x_dtype,
                                 const Shape& weight, const Tensor& w_scale, const Tensor& bias);
+
+// A row whose shape inference and reference kernel are all it has.
+void define_lowered(OpTable& table, const std::string& name, const std::string& schema,
+                    InferFn infer, KernelFn reference);
 
 }  // namespace pt2q::ops
