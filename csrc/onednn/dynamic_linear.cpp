@@ -1,4 +1,7 @@
-// Linear layers with int8 weights on float inputs that are quantized at each call.
+// Linear layers with int8 weights on float inputs that are quantized at each call, as eager mode
+// does it: FBGEMM's parameters and one product of both scales. Captured models
+// (pt2q.qlinear_dynamic) take PT2E's parameters instead, which can differ by one step of the zero
+// point.
 #include <algorithm>
 
 #include "base/strings.h"
@@ -79,11 +82,9 @@ Tensor DynamicLinear::record(const Tensor& x) const {
   }
   const Value qparams =
       call("quantized_decomposed.choose_qparams.tensor",
-           {Value(x), int64_t{0}, int64_t{kMax}, 1.1920928955078125e-07, DType::UInt8});
-  const std::vector<Value> tail = {qparams.list().at(0), qparams.list().at(1), int64_t{0},
-                                   int64_t{kMax}, DType::UInt8};
-  std::vector<Value> args = tail;
-  args.insert(args.begin(), Value(x));
+           {Value(x), int64_t{0}, int64_t{kMax}, QParamsRule().eps, DType::UInt8});
+  std::vector<Value> args = {x,          qparams.list().at(0), qparams.list().at(1),
+                             int64_t{0}, int64_t{kMax},        DType::UInt8};
   args[0] = call("quantized_decomposed.quantize_per_tensor.tensor", args);
   const Value real = call("quantized_decomposed.dequantize_per_tensor.tensor", args);
   Value y = call("aten.linear.default",

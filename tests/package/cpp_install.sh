@@ -77,7 +77,8 @@ foreign=$(nm -D --defined-only "$library" | awk '{print $3}' | grep -cv 'N4pt2q\
 cmake -S "$examples" -B "$work/find-shared" -DCMAKE_PREFIX_PATH="$work/shared" \
   -DCMAKE_BUILD_TYPE=Release "${launcher[@]}" >/dev/null
 cmake --build "$work/find-shared" -j "$jobs" >/dev/null
-ldd "$work/find-shared/run_model" | grep -q 'libpt2q\.so' || fail "the program links no shared library"
+# grep reads to the end (no -q): ldd writing into a closed pipe would fail under pipefail.
+ldd "$work/find-shared/run_model" | grep 'libpt2q\.so' >/dev/null || fail "the program links no shared library"
 run_programs "$work/find-shared"
 make -C "$examples" -j "$jobs" OUT="$work/make-shared" CXXFLAGS=-O0 \
   PKG_CONFIG_PATH="$(dirname "$library")/pkgconfig" LDFLAGS="-Wl,-rpath,$(dirname "$library")" >/dev/null
