@@ -18,6 +18,12 @@ void bind_xpu(py::module_& m) {
       "_set_autocast_enabled",
       [](const Device& d, bool enabled) { return set_autocast_enabled(d.type, enabled); },
       py::arg("device"), py::arg("enabled"));
+  m.def(
+      "_autocast_state",
+      [] {
+        return int{autocast_enabled(DeviceType::CPU)} | int{autocast_enabled(DeviceType::XPU)} << 1;
+      },
+      "The devices autocast is on for, on this thread: 1 is the CPU, 2 the XPU, 3 both.");
   m.def("_native_bfloat16", &native_bfloat16,
         "Whether this CPU computes in bfloat16 with instructions for it.");
 }

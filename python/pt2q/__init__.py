@@ -7,10 +7,9 @@ everywhere: NumPy in, NumPy out; Tensor in, Tensor out.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from pt2q import _core
+from pt2q import _core, _lazy
 from pt2q._core import (
     AssertionError,
     Error,
@@ -153,22 +152,17 @@ _MEMBERS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Sub-packages, functions that live in them, and every operator of ``pt2q.ops.aten``."""
-    if name in _PACKAGES:
-        return importlib.import_module(f"pt2q.{name}")
-    if name in _MEMBERS:
-        value = getattr(importlib.import_module(_MEMBERS[name]), name)
-    elif not name.startswith("_") and _core.has_packet(f"aten.{name}"):
-        value = getattr(ops.aten, name)
-    else:
-        value = getattr(_core, name, None)
-        if value is None:
-            raise AttributeError(f"module 'pt2q' has no attribute '{name}'")
-    globals()[name] = value
-    return value
+def _operator_or_core(name: str) -> Any:
+    """Every operator of ``pt2q.ops.aten``, else what the compiled module has."""
+    if not name.startswith("_") and _core.has_packet(f"aten.{name}"):
+        return getattr(ops.aten, name)
+    return getattr(_core, name, None)
+
+
+__getattr__, _own_names = _lazy.names(
+    globals(), packages=_PACKAGES, members=_MEMBERS, otherwise=_operator_or_core
+)
 
 
 def __dir__() -> list[str]:
-    names = set(globals()) | _PACKAGES | set(_MEMBERS)
-    return sorted(names | set(dir(ops.aten)))
+    return sorted({*_own_names(), *dir(ops.aten)})

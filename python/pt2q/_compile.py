@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pt2q import _core
-from pt2q.export.exported_program import ExportedProgram
 
-_CPU, _XPU = _core.device("cpu"), _core.device("xpu")
 _DEFAULT_BACKENDS = ("inductor", "onednn", "pt2q", "ipex")
 
 
@@ -19,7 +17,8 @@ class CompiledModel:
 
     Made by :func:`compile`. A graph (what ``export``, ``convert_pt2e`` or ``load`` return) is lowered
     at once; a module or function is captured at its first call for every new combination of input
-    shapes and dtypes. Inside ``pt2q.amp.autocast`` the model that runs is an int8-mixed-bf16 one. NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
+    shapes and dtypes. Inside ``pt2q.amp.autocast`` the model that runs is an int8-mixed-bf16 one.
+    NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
     """
 
     def __init__(self, model: Any, options: dict[str, Any]) -> None:
@@ -28,8 +27,9 @@ class CompiledModel:
         self._lock = threading.Lock()
         self._by_signature: dict[Any, Any] = {}
         self._latest: Any = None
-        if isinstance(model, _core.GraphModule):
-            self._variant(_autocast())
+        self._captured = isinstance(model, _core.GraphModule)
+        if self._captured:
+            self._compiled_for((), {})
         elif callable(model):
             functools.update_wrapper(self, model, updated=())
 
@@ -91,34 +91,24 @@ class CompiledModel:
         return None
 
     def _compiled_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if isinstance(self._orig_mod, _core.GraphModule):
-            return self._variant(_autocast())
-        key = (_autocast(), getattr(self._orig_mod, "training", False), _signature(args), _signature(kwargs))
+        """What runs for these arguments: of a graph one variant per state of autocast."""
+        key: Any = _core._autocast_state()
+        if not self._captured:
+            training = getattr(self._orig_mod, "training", False)
+            key = (key, training, _signature(args), _signature(kwargs))
         found = self._by_signature.get(key)
         if found is None:
             with self._lock:
                 found = self._by_signature.get(key)
                 if found is None:
-                    found = _core._compile(_capture(self._orig_mod, args, kwargs), **self._options)
-                    self._by_signature[key] = found
-        self._latest = found
-        return found
-
-    def _variant(self, key: Any) -> Any:
-        """The graph lowered for this state of autocast."""
-        found = self._by_signature.get(key)
-        if found is None:
-            with self._lock:
-                found = self._by_signature.get(key)
-                if found is None:
-                    found = _core._compile(self._orig_mod, **self._options)
-                    self._by_signature[key] = found
+                    graph = self._orig_mod if self._captured else _capture(self._orig_mod, args, kwargs)
+                    found = self._by_signature[key] = _core._compile(graph, **self._options)
         self._latest = found
         return found
 
     def _lowered(self, args: tuple[Any, ...] = ()) -> Any:
         """What the last call ran; for a module, what these arguments would run."""
-        if args and not isinstance(self._orig_mod, _core.GraphModule):
+        if args and not self._captured:
             return self._compiled_for(args, {})
         if self._latest is None:
             raise _core.RuntimeError(
@@ -193,10 +183,6 @@ class CompiledModel:
         return f"CompiledModel({self._orig_mod!r})"
 
 
-def _autocast() -> tuple[bool, bool]:
-    return _core._autocast_enabled(_CPU), _core._autocast_enabled(_XPU)
-
-
 def _signature(value: Any) -> Any:
     if isinstance(value, dict):
         return tuple((k, _signature(v)) for k, v in sorted(value.items()))
@@ -250,10 +236,12 @@ def compile(
 
     Args:
         model: a graph module (captured, or converted by ``convert_pt2e``), an ``ExportedProgram`` (also
-            one that ``export.load`` read), an ``nn.Module``, or a function of tensors. Without it, returns a decorator.
+            one that ``export.load`` read), an ``nn.Module``, or a function of tensors. Without it, returns
+            a decorator.
         fullgraph, dynamic, options: of ``torch.compile``; accepted, without effect: capture is always
             whole.
-        mode: of ``torch.compile``; ``"max-autotune"`` means ``tune="measure"``, others have no effect.
+        mode: of ``torch.compile``; one that begins with ``"max-autotune"`` means ``tune="measure"`` where
+            ``tune`` is not given, others have no effect.
         backend: ``"inductor"`` and other known names mean this compiler; a callable is called with
             (graph module, example inputs) as in PyTorch when the model is a graph.
         disable: return the model itself.
@@ -293,8 +281,10 @@ def compile(
         raise _core.ValueError(f"unknown tune {tune!r}: expected 'model' or 'measure'")
     if disable:
         return model
-    if isinstance(model, ExportedProgram):
-        model = model.module()
+    if not isinstance(model, _core.GraphModule):
+        from pt2q.export import ExportedProgram  # here: a graph needs no capture, so nothing of it
+
+        model = model.module() if isinstance(model, ExportedProgram) else model
     if isinstance(backend, str) and backend not in _DEFAULT_BACKENDS:
         known = ", ".join(_DEFAULT_BACKENDS)
         raise _core.ValueError(f"unknown backend {backend!r}: expected one of {known}")

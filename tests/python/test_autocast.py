@@ -61,6 +61,25 @@ def test_context_nests_and_restores():
     assert not pt2q.is_autocast_enabled("cpu")
 
 
+def test_which_devices_have_it():
+    from pt2q.amp import is_autocast_available
+
+    assert is_autocast_available("cpu") and is_autocast_available("xpu")
+    assert is_autocast_available(pt2q.device("cpu"))
+    assert not is_autocast_available("cuda")
+
+
+def test_devices_are_told_apart():
+    state = pt2q._core._autocast_state
+    assert state() == 0
+    with pt2q.autocast("xpu"):
+        assert state() == 2
+        with pt2q.autocast("cpu"):
+            assert state() == 3
+    with pt2q.autocast("cpu"):
+        assert state() == 1
+
+
 def test_other_threads_are_not_affected():
     seen = []
     with pt2q.autocast("cpu"):

@@ -128,3 +128,6 @@ def test_a_module_called_with_arrays_returns_arrays() -> None:
     tensors = model(pt2q.from_numpy(x.copy()), extra={"shift": pt2q.tensor([2.0])})
     assert isinstance(tensors["y"], pt2q.Tensor)
     np.testing.assert_array_equal(out["y"], tensors["y"].numpy())
+    # One array anywhere among the arguments is enough.
+    for mixed in (model(pt2q.from_numpy(x.copy()), {"shift": np.float32([2])}), model(x, {"shift": pt2q.ones(1)})):
+        assert isinstance(mixed["y"], np.ndarray) and isinstance(mixed["pair"][0], np.ndarray)

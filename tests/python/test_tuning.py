@@ -72,7 +72,24 @@ def test_wrong_arguments(converted):
         torch.compile(model, tune="measure", tuning_seconds=float("nan"))
 
 
-def test_a_module_is_lowered_at_its_first_call(converted):
+def test_a_module_is_lowered_at_its_first_call():
     net = nn.Linear(8, 4).eval()
     x = np.ones((2, 8), np.float32)
-    np.testing.assert_array_equal(torch.compile(net, tune="measure")(x), torch.compile(net)(x))
+    compiled = torch.compile(net, tune="measure")
+    with pytest.raises(torch.RuntimeError, match="has not been captured yet"):
+        compiled.explain()
+    np.testing.assert_array_equal(compiled(x), torch.compile(torch.export.export(net, (x,)).module())(x))
+    assert "aten.linear.default" in compiled.explain()
+    lowered = compiled.graph_module
+    compiled(x)
+    assert compiled.graph_module is lowered
+    compiled(x[:1])
+    assert compiled.graph_module is not lowered  # each combination of shapes is captured anew
+
+
+@pytest.mark.parametrize("mode", ["max-autotune", "max-autotune-no-cudagraphs"])
+def test_modes_of_torch_compile(converted, mode):
+    model, x = converted
+    assert tunings(torch.compile(model, mode=mode, tuning_seconds=20), x) == ["measured"] * 2
+    assert tunings(torch.compile(model, mode=mode, tune="model"), x) == ["modelled"] * 2  # tune decides
+    assert tunings(torch.compile(model, mode="reduce-overhead"), x) == ["modelled"] * 2

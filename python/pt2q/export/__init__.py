@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from pt2q import _lazy
 from pt2q.export._dynamic import Dim, ValueRange, dims
 from pt2q.export._export import export, export_for_training
 from pt2q.export.exported_program import ExportedProgram, ExportGraphSignature
@@ -20,10 +19,5 @@ __all__ = [
     "save",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("save", "load"):
-        from pt2q.export import _serialize
-
-        return getattr(_serialize, name)
-    raise AttributeError(f"module 'pt2q.export' has no attribute '{name}'")
+_FILES = "pt2q.export._serialize"
+__getattr__, __dir__ = _lazy.names(globals(), members={"load": _FILES, "save": _FILES})

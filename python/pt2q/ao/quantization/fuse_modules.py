@@ -10,6 +10,8 @@ from pt2q import nn
 from pt2q.ao.nn import intrinsic as nni
 from pt2q.nn.parameter import Parameter
 
+__all__ = ["fuse_modules", "fuse_modules_qat"]
+
 _RELU = {
     nn.Conv1d: nni.ConvReLU1d,
     nn.Conv2d: nni.ConvReLU2d,

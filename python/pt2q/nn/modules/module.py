@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 import pt2q
 from pt2q import Tensor, _pytree, _trace
+from pt2q.nn.modules._state import IncompatibleKeys, load_state
 from pt2q.nn.parameter import Parameter
 
 T = TypeVar("T", bound="Module")
-
-
-class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict`` could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class RemovableHandle:
@@ -35,6 +29,20 @@ class RemovableHandle:
 def _is_module(value: Any) -> bool:
     """Observers are C++ objects that behave as modules."""
     return isinstance(value, (Module, pt2q._core._Observer))
+
+
+# What modules pass to each other, and arguments beside it: neither an array nor a container of some.
+_NO_ARRAYS = {Tensor, Parameter, pt2q.QuantizedTensor, type(None), bool, int, float, str}
+
+
+def _has_arrays(values: Iterable[Any]) -> bool:
+    """Whether a NumPy array is among the leaves of some arguments."""
+    for value in values:
+        if type(value) not in _NO_ARRAYS and any(
+            isinstance(leaf, np.ndarray) for leaf in _pytree.flatten(value)[0]
+        ):
+            return True
+    return False
 
 
 def _to_tensor(value: Any) -> Any:
@@ -73,7 +81,7 @@ class Module:
         tracer = _trace.current()
         if tracer is None:
             # NumPy in, NumPy out; modules inside see tensors only.
-            if not any(isinstance(v, np.ndarray) for v in _pytree.flatten((args, kwargs))[0]):
+            if not _has_arrays(args) and not _has_arrays(kwargs.values()):
                 return self._run(args, kwargs)
             args, kwargs = _pytree.tree_map(_to_tensor, (args, kwargs))
             return _pytree.tree_map(_to_array, self._run(args, kwargs))
@@ -292,64 +300,7 @@ class Module:
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copies values into this module's parameters and buffers; nothing changes on error."""
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(
-                f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
-            )
-        own = self.state_dict()
-        # Checkpoints from before PyTorch 0.4.1 lack the batch counter; it has no use in inference.
-        missing = [
-            name
-            for name in own
-            if name not in state_dict and not name.endswith("num_batches_tracked")
-        ]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and unexpected:
-            names = ", ".join(f'"{n}"' for n in unexpected)
-            problems.append(f"Unexpected key(s) in state_dict: {names}. ")
-        if strict and missing:
-            problems.append(
-                "Missing key(s) in state_dict: " + ", ".join(f'"{n}"' for n in missing) + ". "
-            )
-        special = self._modules_with_own_state()
-        grouped: dict[str, dict[str, Any]] = {}
-        values = {}
-        for name in own:
-            if name not in state_dict:
-                continue
-            path = next((p for p in special if name.startswith(f"{p}." if p else "")), None)
-            if path is None:
-                values[name] = pt2q.as_tensor(state_dict[name])
-            else:
-                leaf = name[len(path) + 1 :] if path else name
-                grouped.setdefault(path, {})[leaf] = state_dict[name]
-        for name, value in values.items():
-            if tuple(value.shape) != tuple(own[name].shape):
-                problems.append(
-                    f"size mismatch for {name}: copying a param with shape {tuple(value.shape)} "
-                    f"from checkpoint, the shape in current model is {tuple(own[name].shape)}."
-                )
-        if problems:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
-                + "\n\t".join(problems)
-            )
-        for path, entries in grouped.items():
-            special[path]._load_own_state(entries)
-        for name, value in values.items():
-            if assign:
-                path, _, leaf = name.rpartition(".")
-                module = self.get_submodule(path)
-                store = module._parameters if leaf in module._parameters else module._buffers
-                store[leaf] = Parameter(value) if store is module._parameters else value
-            else:
-                own[name].copy_(value)
-        return IncompatibleKeys(missing, unexpected)
-
-    def _modules_with_own_state(self) -> dict[str, Any]:
-        """Observers and quantized modules: their state is not only tensors of fixed shape."""
-        return {p: m for p, m in self.named_modules() if hasattr(m, "_load_own_state")}
+        return load_state(self, state_dict, strict, assign)
 
     def _convert(self: T, change: Callable[[Tensor], Tensor]) -> T:
         for module in self.modules():
