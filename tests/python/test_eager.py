@@ -194,3 +194,9 @@ def test_warnings_and_weight_dtype(data):
         quantization.prepare(Net().eval())
     with pytest.raises(AssertionError, match="Weight observer must have dtype torch.qint8"):
         quantized(Net().eval(), qconfig(weight=quantization.MinMaxObserver), data)
+
+
+def test_every_training_module_is_observed():
+    observed = quantization.get_default_qconfig_propagation_list()
+    assert set(quantization.get_default_qat_module_mappings().values()) <= observed
+    assert {nn.Embedding, nn.Sequential} <= observed

@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pt2q import _core
-from pt2q.ao.quantization.pt2e._numeric_debugger import (
-    _graph_module,
-    _innermost,
-    prepare_for_propagation_comparison,
-)
+from pt2q.ao.quantization.pt2e._numeric_debugger import _graph_module, _innermost
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ class _Layer:
         self.difference = _core._Difference()
 
     def take(self) -> None:
-        """Adds what both loggers have seen, and empties them."""
+        """Adds what both loggers have seen since they were emptied."""
         for actual, reference in zip(self.actual.stats, self.reference.stats):
             try:
                 self.difference.add(_core._difference(actual, reference))
@@ -176,9 +172,10 @@ def _pairs(reference: Any, actual: Any) -> list[_Layer]:
 
 def _logged(model: Any) -> Any:
     """A copy with loggers, its batch norms folded as quantization folds them."""
-    folded = copy.deepcopy(_graph_module(model))
-    _core._fold_batch_norms(folded)
-    return prepare_for_propagation_comparison(folded)
+    copied = copy.deepcopy(_graph_module(model))
+    _core._fold_batch_norms(copied)
+    _core._insert_output_loggers(copied)
+    return copied
 
 
 def sqnr_report(float_model: Any, quantized: Any, data: Iterable[Any]) -> SqnrReport:

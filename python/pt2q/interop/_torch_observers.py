@@ -9,6 +9,7 @@ import torch
 import torch.ao.quantization as torch_quantization
 
 from pt2q import _core
+from pt2q.interop._torch_tensors import tensor_from_torch, tensor_to_torch
 
 _RANGE = ("quant_min", "quant_max", "reduce_range", "has_customized_qrange")
 _AVERAGES = ("MovingAverageMinMaxObserver", "MovingAveragePerChannelMinMaxObserver")
@@ -26,14 +27,6 @@ class _Unchanged(torch.nn.Module):
         return x
 
 
-def _to_torch(value: Any) -> torch.Tensor:
-    return torch.from_dlpack(value).clone()
-
-
-def _to_pt2q(value: torch.Tensor) -> Any:
-    return _core.from_dlpack(value.detach().cpu().contiguous())
-
-
 class ByPt2q(torch.nn.Module):
     """An observer that PyTorch lacks, the user's for example: pt2q observes, the tensor passes unchanged.
 
@@ -45,20 +38,20 @@ class ByPt2q(torch.nn.Module):
         self.observer = copy.deepcopy(observer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.observer(_to_pt2q(x))
+        self.observer(tensor_from_torch(x, copy=False))
         return x
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
         scale, zero_point = self.observer.calculate_qparams()
-        return _to_torch(scale), _to_torch(zero_point)
+        return tensor_to_torch(scale), tensor_to_torch(zero_point)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         if hasattr(self.observer, "state_dict"):
             for name, value in self.observer.state_dict().items():
-                destination[prefix + name] = _to_torch(value)
+                destination[prefix + name] = tensor_to_torch(value)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        own = {k[len(prefix) :]: _to_pt2q(v) for k, v in state_dict.items() if k.startswith(prefix)}
+        own = {k[len(prefix) :]: tensor_from_torch(v, copy=False) for k, v in state_dict.items() if k.startswith(prefix)}
         if hasattr(self.observer, "state_dict"):
             self.observer.load_state_dict(own)
 
@@ -68,7 +61,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, observer: Any) -> torch.Tensor:
-        return _to_torch(observer(_to_pt2q(x))).to(x.device)
+        return tensor_to_torch(observer(tensor_from_torch(x, copy=False))).to(x.device)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
@@ -98,10 +91,10 @@ class FakeByPt2q(ByPt2q, torch_quantization.FakeQuantizeBase):
         if not self.inherited:
             return _StraightThrough.apply(x, self.observer)  # type: ignore[no-any-return, no-untyped-call]
         observer = self.observer
-        observer(_to_pt2q(x))
+        observer(tensor_from_torch(x, copy=False))
         if not bool(observer.fake_quant_enabled.item()):
             return x
-        scale, zero_point = _to_torch(observer.scale), _to_torch(observer.zero_point)
+        scale, zero_point = tensor_to_torch(observer.scale), tensor_to_torch(observer.zero_point)
         limits = (observer.quant_min, observer.quant_max)
         if observer.is_per_channel:
             return torch.fake_quantize_per_channel_affine(x, scale, zero_point, observer.ch_axis, *limits)
@@ -109,12 +102,6 @@ class FakeByPt2q(ByPt2q, torch_quantization.FakeQuantizeBase):
 
     enable_fake_quant = _switch("enable_fake_quant")
     enable_observer = _switch("enable_observer")
-
-    def disable_fake_quant(self) -> None:
-        self.observer.enable_fake_quant(False)
-
-    def disable_observer(self) -> None:
-        self.observer.enable_observer(False)
 
 
 class LearnableFakeQuantize(torch_quantization.FakeQuantizeBase):
@@ -159,9 +146,6 @@ class LearnableFakeQuantize(torch_quantization.FakeQuantizeBase):
         self.get_buffer("observer_enabled")[0] = int(enabled)
         if enabled:
             self.enable_range_learning(False)
-
-    def disable_observer(self) -> None:
-        self.enable_observer(False)
 
     def calculate_qparams(self) -> tuple[torch.Tensor, torch.Tensor]:
         scale = self.scale.detach().clamp(min=float(self.get_buffer("eps")))
@@ -213,11 +197,15 @@ def _observer_arguments(observer: Any, name: str) -> dict[str, Any]:
     return arguments
 
 
-def _plain_observer(observer: Any, name: str) -> torch.nn.Module:
-    module = getattr(torch_quantization, name)(**_observer_arguments(observer, name))
+def _copy_range(observer: Any, module: torch.nn.Module) -> None:
     for attribute in _RANGE:
         if hasattr(observer, attribute) and hasattr(module, attribute):
             setattr(module, attribute, getattr(observer, attribute))
+
+
+def _plain_observer(observer: Any, name: str) -> torch.nn.Module:
+    module = getattr(torch_quantization, name)(**_observer_arguments(observer, name))
+    _copy_range(observer, module)
     return module
 
 
@@ -231,9 +219,7 @@ def _fake_quantize(observer: Any, name: str) -> torch.nn.Module:
     else:
         arguments["quant_min"], arguments["quant_max"] = inner.quant_min, inner.quant_max
         module = getattr(torch_quantization, name)(observer=observer_class, **arguments)
-    for attribute in _RANGE:
-        if hasattr(inner, attribute) and hasattr(module.activation_post_process, attribute):
-            setattr(module.activation_post_process, attribute, getattr(inner, attribute))
+    _copy_range(inner, module.activation_post_process)
     return module
 
 

@@ -34,6 +34,7 @@ from pt2q import _core, _pytree
 from pt2q import export as _export
 from pt2q.export.exported_program import ExportedProgram
 from pt2q.interop._torch_observers import ByPt2q, LearnableFakeQuantize, torch_observer
+from pt2q.interop._torch_tensors import tensor_from_torch, tensor_to_torch
 
 __all__ = [
     "TorchModule",
@@ -47,16 +48,6 @@ __all__ = [
 ]
 
 _SWITCHES = {"batch_norm": "training", "dropout": "train", "feature_dropout": "train", "alpha_dropout": "train"}
-
-
-def tensor_to_torch(tensor: _core.Tensor) -> torch.Tensor:
-    """A copy as a PyTorch tensor."""
-    return torch.from_dlpack(tensor).clone()
-
-
-def tensor_from_torch(tensor: torch.Tensor) -> _core.Tensor:
-    """A copy as a pt2q Tensor."""
-    return _core.from_dlpack(tensor.detach().cpu().contiguous().clone())
 
 
 def _constant(value: Any) -> Any:
@@ -151,9 +142,10 @@ class _Translation:
         self.nodes: dict[Any, Any] = {}
         self.observers: dict[int, torch.nn.Module] = {}  # one instance may stand under several names
         self.state = model.state_dict()
+        self.attributes = model._attr_names()
 
     def run(self) -> TorchModule:
-        for name in self.model._attr_names():
+        for name in self.attributes:
             self.add_attribute(self.root, name, tensor_to_torch(self.model.get_parameter(name)))
         children = self.model.named_children()  # kept: identities must stay distinct
         for name, observer in children:
@@ -162,8 +154,9 @@ class _Translation:
             self.nodes[node] = self.translate(node)
         module = TorchModule(self.root, self.graph, "TorchModule")
         # FX takes over what the graph reads, and makes all buffers persistent.
+        own = set(self.attributes)
         for name, tensor in [*self.root.named_parameters(), *self.root.named_buffers()]:
-            if name in self.model._attr_names():
+            if name in own:
                 self.add_attribute(module, name, tensor)
         module.meta["source"] = self.model
         module.meta["inputs"] = self.call_inputs()
@@ -240,7 +233,7 @@ class _Translation:
         return spec[0]
 
     def batch_counters(self) -> list[str]:
-        known = set(self.model._attr_names())
+        known = set(self.attributes)
         used = {str(n.target) for n in self.model.graph.nodes if n.op == "get_attr"}
         names = [name[: -len("running_var")] + "num_batches_tracked" for name in used if name.endswith("running_var")]
         return sorted(name for name in names if name in known)

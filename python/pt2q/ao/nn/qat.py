@@ -33,6 +33,22 @@ class _QATLayer(nn.Module):
         if not getattr(mod, "qconfig", None):
             raise AssertionError("Input float module must have a valid qconfig")
 
+    @staticmethod
+    def _arguments(layer: Any) -> tuple[Any, ...]:
+        """What makes another layer of this shape: arguments of the constructor."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
+        """The training form of a float module that has a ``qconfig``; parameters are shared."""
+        del use_precomputed_fake_quant
+        cls._check_float(mod)
+        layer = mod[0] if isinstance(mod, nn.Sequential) else mod
+        made = cls(*cls._arguments(layer), qconfig=mod.qconfig)  # type: ignore[call-arg]
+        made.weight, made.bias = layer.weight, layer.bias
+        made.train(mod.training)
+        return made
+
 
 class _Conv(_QATLayer):
     _FUNCTION: Any = None
@@ -41,19 +57,12 @@ class _Conv(_QATLayer):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype)  # type: ignore[call-arg]  # fmt: skip
         self._take_qconfig(qconfig)
 
-    @classmethod
-    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
-        """The training form of a float module that has a ``qconfig``; parameters are shared."""
-        del use_precomputed_fake_quant
-        cls._check_float(mod)
-        conv = mod[0] if isinstance(mod, nn.Sequential) else mod
-        made = cls(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-            conv.dilation, conv.groups, conv.bias is not None, conv.padding_mode, qconfig=mod.qconfig,
+    @staticmethod
+    def _arguments(layer: Any) -> tuple[Any, ...]:
+        return (
+            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding,
+            layer.dilation, layer.groups, layer.bias is not None, layer.padding_mode,
         )  # fmt: skip
-        made.weight, made.bias = conv.weight, conv.bias
-        made.train(mod.training)
-        return made
 
     def forward(self, input: Any) -> Any:
         return self._convolve(self._FUNCTION, input, self.weight_fake_quant(self.weight), self.bias)
@@ -84,13 +93,6 @@ class Linear(_QATLayer, nn.Linear):
     def forward(self, input: Any) -> Any:
         return nn.functional.linear(input, self.weight_fake_quant(self.weight), self.bias)
 
-    @classmethod
-    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
-        """The training form of a float module that has a ``qconfig``; parameters are shared."""
-        del use_precomputed_fake_quant
-        cls._check_float(mod)
-        linear = mod[0] if isinstance(mod, nn.Sequential) else mod
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, qconfig=mod.qconfig)
-        made.weight, made.bias = linear.weight, linear.bias
-        made.train(mod.training)
-        return made
+    @staticmethod
+    def _arguments(layer: Any) -> tuple[Any, ...]:
+        return layer.in_features, layer.out_features, layer.bias is not None

@@ -118,8 +118,4 @@ def get_static_quant_module_class(float_module_class: Any, additional_static_qua
 
 def get_default_qconfig_propagation_list() -> set[Any]:
     """The module types whose results are observed."""
-    return (
-        set(DEFAULT_STATIC_QUANT_MODULE_MAPPINGS)
-        | set(DEFAULT_QAT_MODULE_MAPPINGS.values())
-        | {nn.Embedding, nn.Sequential}
-    )
+    return {*DEFAULT_STATIC_QUANT_MODULE_MAPPINGS, nn.Embedding, nn.Sequential}

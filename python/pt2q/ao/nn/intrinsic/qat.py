@@ -27,32 +27,25 @@ __all__ = [
 ]
 
 
-class ConvReLU1d(nnqat.Conv1d, nni._ObservedAsOne):
+class _ThenReLU(nni._ObservedAsOne):
+    def forward(self, input: Any) -> Any:
+        return nn.functional.relu(super().forward(input))  # type: ignore[misc]
+
+
+class ConvReLU1d(_ThenReLU, nnqat.Conv1d):
     _FLOAT_MODULE: Any = nni.ConvReLU1d
 
-    def forward(self, input: Any) -> Any:
-        return nn.functional.relu(super().forward(input))
 
-
-class ConvReLU2d(nnqat.Conv2d, nni._ObservedAsOne):
+class ConvReLU2d(_ThenReLU, nnqat.Conv2d):
     _FLOAT_MODULE: Any = nni.ConvReLU2d
 
-    def forward(self, input: Any) -> Any:
-        return nn.functional.relu(super().forward(input))
 
-
-class ConvReLU3d(nnqat.Conv3d, nni._ObservedAsOne):
+class ConvReLU3d(_ThenReLU, nnqat.Conv3d):
     _FLOAT_MODULE: Any = nni.ConvReLU3d
 
-    def forward(self, input: Any) -> Any:
-        return nn.functional.relu(super().forward(input))
 
-
-class LinearReLU(nnqat.Linear, nni._ObservedAsOne):
+class LinearReLU(_ThenReLU, nnqat.Linear):
     _FLOAT_MODULE: Any = nni.LinearReLU
-
-    def forward(self, input: Any) -> Any:
-        return nn.functional.relu(super().forward(input))
 
 
 class _WithBatchNorm(nni._ObservedAsOne):
@@ -61,19 +54,23 @@ class _WithBatchNorm(nni._ObservedAsOne):
 
     _RELU = False
     freeze_bn = False
+    bn: Any
     # Of the layer this is mixed into:
     weight: Any
     bias: Any
     weight_fake_quant: Any
     training: bool
-    _modules: Any
     _convolve: Any
     _FUNCTION: Any
 
-    def _take_batch_norm(self, bn: Any) -> None:
-        fake_quant = self._modules.pop("weight_fake_quant")
-        self.bn = bn
-        self._modules["weight_fake_quant"] = fake_quant  # as PyTorch's state dicts are ordered
+    @classmethod
+    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
+        """The training form of a fused float module that has a ``qconfig``; parameters are shared."""
+        made = super().from_float(mod)  # type: ignore[misc]
+        fake_quant = made._modules.pop("weight_fake_quant")
+        made.bn = mod[1]
+        made._modules["weight_fake_quant"] = fake_quant  # as PyTorch's state dicts are ordered
+        return made
 
     def _factor(self) -> Any:
         return self.bn.weight / pt2q.sqrt(self.bn.running_var + self.bn.eps)
@@ -120,12 +117,6 @@ class _ConvBn(_WithBatchNorm):
     def forward(self, input: Any) -> Any:
         return self._forward_scaled(lambda w: self._convolve(self._FUNCTION, input, w, None))
 
-    @classmethod
-    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
-        made = super().from_float(mod)  # type: ignore[misc]
-        made._take_batch_norm(mod[1])
-        return made
-
 
 class ConvBn1d(_ConvBn, nnqat.Conv1d):
     _FLOAT_MODULE: Any = nni.ConvBn1d
@@ -159,12 +150,6 @@ class LinearBn1d(_WithBatchNorm, nnqat.Linear):
 
     def forward(self, input: Any) -> Any:
         return self._forward_scaled(lambda w: nn.functional.linear(input, w))
-
-    @classmethod
-    def from_float(cls, mod: Any, use_precomputed_fake_quant: bool = False) -> Any:
-        made = super().from_float(mod)
-        made._take_batch_norm(mod[1])
-        return made
 
 
 def freeze_bn_stats(mod: Any) -> None:
