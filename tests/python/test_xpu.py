@@ -56,7 +56,7 @@ def test_fallback_ends_with_the_block():
         assert pt2q.ones(1, device="xpu").device.type == "xpu"
         assert not pt2q.xpu.is_available() and pt2q.xpu.device_count() == 0
         assert "CPU engine" in pt2q.xpu.get_device_name()
-    with pytest.raises(pt2q.RuntimeError):
+    with pytest.raises(pt2q.RuntimeError, match="no Intel GPU"):
         pt2q.ones(1, device="xpu")
 
 
