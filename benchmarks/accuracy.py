@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import workloads
-from harness import HERE, sqnr
+from harness import sqnr
+from places import RESULTS, ROOT
 
-sys.path.insert(0, str(HERE.parent / "examples" / "demo"))
+sys.path.insert(0, str(ROOT / "examples" / "demo"))
 import tasks
 
 MODELS = {
@@ -53,16 +54,11 @@ def _predict(model: Any, images: Any, count: int, size: int) -> np.ndarray:
 
 def _ours(task: tasks.Task, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     import pt2q
-    from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from pt2q.ao.quantization.quantizer import x86_inductor_quantizer as xiq
 
     example = (pt2q.from_numpy(task.calibration[: task.batch]),)
     exported = pt2q.export.export(task.model.eval(), example)
-    quantizer = xiq.X86InductorQuantizer().set_global(xiq.get_default_x86_inductor_quantization_config())  # fmt: skip
-    prepared = prepare_pt2e(exported.module(), quantizer)
-    for i in range(0, len(task.calibration), task.batch):
-        prepared(task.calibration[i : i + task.batch])
-    converted = convert_pt2e(prepared)
+    batches = [(task.calibration[i : i + task.batch],) for i in range(0, len(task.calibration), task.batch)]
+    converted = workloads.x86_converted(exported.module(), batches)
     models = (pt2q.compile(exported.module()), converted, pt2q.compile(converted))
     float32, qdq, int8 = (_predict(m, task.images, count, task.batch) for m in models)
     return float32, qdq, int8
@@ -137,7 +133,7 @@ def main() -> int:
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--model", action="append", choices=tuple(MODELS))
     parser.add_argument("--images", type=int, default=1000, help="at most so many evaluation images")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     args = parser.parse_args()
     import report as reporting
 
@@ -146,10 +142,11 @@ def main() -> int:
         logits = compare(name, load_task(name, args.data, args.images), args.images)
         rows[name] = {**figures(logits), **stored(name, logits, args.data)}
         print(name, json.dumps(rows[name]), flush=True)
-    facts = list(next(iter(rows.values())))
-    lines = [[fact, *[f"{row[fact]:.2f}" for row in rows.values()]] for fact in facts]
+    names = list(next(iter(rows.values())))
+    lines = [[name, *[f"{row[name]:.2f}" for row in rows.values()]] for name in names]
     text = reporting.table(["", *rows], lines)
-    reporting.write(args.out, "accuracy", {"machine": reporting.machine(1), "models": rows}, text)
+    facts = {"machine": reporting.machine(1), "versions": reporting.versions()}
+    reporting.write(args.out, "accuracy", {**facts, "models": rows}, text)
     print(text)
     return 0
 

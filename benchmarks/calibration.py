@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -20,15 +18,10 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "build/release/python"))
-
+import places  # noqa: F401  pt2q is the build tree's
 import pt2q as torch
+import workloads
 from pt2q import quantization as eager
-from pt2q.ao.quantization.quantize_pt2e import prepare_pt2e
-from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-    X86InductorQuantizer,
-    get_default_x86_inductor_quantization_config,
-)
 from pt2q.ipex import quantization as ipex
 from pt2q.vision import models
 
@@ -45,8 +38,7 @@ def run_float(x: Any) -> Run:
 
 
 def run_prepared(x: Any) -> Run:
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    return prepare_pt2e(run_float(x), quantizer)
+    return workloads.x86_prepared(run_float(x))
 
 
 def run_eager_float(_: Any) -> Run:

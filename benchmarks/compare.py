@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Two results of one benchmark, number by number: ``compare.py OLD.json NEW.json``.
 
-Takes what any benchmark here writes (format 1). Every number whose name ends in ms, us, _s or _mb is
-compared: below 1 the new one is smaller, which is better. Results of different machines, or with another
-number of threads, say little and are refused without --any-machine.
+Takes the JSON files in benchmarks/results (format 1 of report.write; programs that only print have none).
+Times and memory are compared, by the last word of their names: ms, us, s or mb, but not rates as
+items_per_s. Below 1 the new one is smaller, which is better. Results of different machines, or with
+another number of threads, say little and are refused without --any-machine.
 """
 
 from __future__ import annotations
@@ -17,8 +18,14 @@ from typing import Any
 
 from report import FORMAT, table
 
-UNITS = ("ms", "us", "_s", "_mb")
+UNITS = ("ms", "us", "s", "mb")
 SAME = ("cpu", "isa", "threads")  # of the machine
+
+
+def is_cost(name: str) -> bool:
+    """Whether smaller is better: a time or a size, no rate and no count."""
+    *others, unit = name.split("_")
+    return unit in UNITS and others[-1:] != ["per"]
 
 
 def numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
@@ -31,7 +38,7 @@ def numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float
         for item in value:
             if isinstance(item, dict) and "case" in item:
                 yield from numbers(item, (*path, str(item["case"])))
-    elif isinstance(value, (int, float)) and path and (path[-1].endswith(UNITS) or "us" in path):
+    elif isinstance(value, (int, float)) and path and (is_cost(path[-1]) or "us" in path):
         yield " ".join(p for p in path if p not in ("rows", "contenders", "variants")), float(value)
 
 

@@ -15,22 +15,16 @@ import argparse
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "build/release/python"))
-
+import places  # noqa: F401  pt2q is the build tree's
 import pt2q as torch
+import workloads
 from pt2q import nn
-from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-    X86InductorQuantizer,
-    get_default_x86_inductor_quantization_config,
-)
 from pt2q.vision import models
 
 Shape = tuple[int, ...]
@@ -80,10 +74,7 @@ def compiled(make: Callable[[], Any], dims: tuple[int, ...], example: Shape, qua
     dynamic = ({d: torch.export.Dim(f"d{d}") for d in dims},)
     model = torch.export.export(make().eval(), (torch.from_numpy(array(example)),), dynamic_shapes=dynamic).module()
     if quantize:
-        quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-        model = prepare_pt2e(model, quantizer)
-        model(array(example))
-        model = convert_pt2e(model)
+        model = workloads.x86_converted(model, [(array(example),)])
     return torch.compile(model)
 
 

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-HERE = pathlib.Path(__file__).resolve().parent
 FOREIGN_CPUS = 0.25  # a sample during which others kept more CPUs busy than this is disturbed
 
 

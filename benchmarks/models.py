@@ -17,8 +17,9 @@ import costs
 import observers
 import report as reporting
 from contenders import CONTENDERS
-from harness import HERE, Contender, Failed, ratio, run_rounds, summary
+from harness import Contender, Failed, ratio, run_rounds, summary
 from peers import ENOUGH_DB
+from places import RESULTS, WORK
 from prepare import ensure
 from workloads import Case
 
@@ -46,7 +47,7 @@ COST_TARGETS = {"import_s": (0.4, "s"), "import_mb": (45, "MB"), "prepare_and_co
 
 
 def measure(group: str, case: Case, args: argparse.Namespace, log: Any) -> dict[str, Any]:
-    folder = args.work / str(case).replace(":", "_")
+    folder = case.folder(args.work)
     names = [n for n in GROUPS[group] if not (args.no_peers and not CONTENDERS[n].ours)]
     running = []
     for name in names:
@@ -77,7 +78,7 @@ def once(args: argparse.Namespace, log: Any) -> dict[str, float]:
     """What ResNet-50 costs before its first answer."""
     case = Case("resnet50", 1)
     ensure(case, "base", args.work, log)
-    found = {**costs.import_cost(), **costs.least(case, args.work / "resnet50_1")}
+    found = {**costs.import_cost(), **costs.least(case, case.folder(args.work))}
     suffix = "_cpu_s" if args.clock == "cpu" else "_s"
     found["prepare_and_convert_s"] = found["prepare" + suffix] + found["convert" + suffix]
     found["compile_with_first_call_s"] = found["compile" + suffix] + found["first_call" + suffix] - found["call" + suffix]  # fmt: skip
@@ -111,8 +112,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.5, help="per contender and round")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--no-peers", action="store_true", help="pt2q only; needs the artifacts to be there")  # fmt: skip
-    parser.add_argument("--work", type=pathlib.Path, default=HERE.parent / "build" / "bench")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--work", type=pathlib.Path, default=WORK)
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     return parser.parse_args()
 
 
@@ -136,7 +137,7 @@ def main() -> int:
         report["once"] = once(args, log)
         if not args.no_peers:
             report["observers"] = observers.compare(args.threads, args.clock)
-            limits = reporting.limits(HERE.parent / "build/release/benchmarks/cpp/peak", args.threads)
+            limits = reporting.limits(args.threads)
             report["observers_by_size"] = observers.by_size(args.threads, args.clock, limits)
     result = text(report)
     reporting.write(args.out, "models", report, result)

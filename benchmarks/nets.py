@@ -121,6 +121,10 @@ def minilm() -> nn.Module:
     return SentenceEncoder()
 
 
+def minilm_masked() -> nn.Module:
+    return MiniLM()
+
+
 def vit_b16() -> nn.Module:
     return VisionTransformer()
 

@@ -137,9 +137,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.5, help="per observer and size")
     args = parser.parse_args()
     import report
-    from harness import HERE
 
-    limits = report.limits(HERE.parent / "build/release/benchmarks/cpp/peak", args.threads)
+    limits = report.limits(args.threads)
     print(table(by_size(args.threads, args.clock, limits, args.seconds)))
     return 0
 

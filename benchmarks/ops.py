@@ -23,7 +23,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from peers import HERE, ROOT, enter_venv
+from peers import enter_venv
+from places import RESULTS, ROOT
 
 ELEMENTS = 1 << 18  # aimed at, in the largest tensor of a case
 CLOSE = 1e-3  # largest difference from PyTorch, relative to the largest value
@@ -286,7 +287,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0.15, help="per operator")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads)

@@ -19,15 +19,13 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "build/release/python"))
-
+import places
 import pt2q as torch
 import report as reporting
 from pt2q import nn
 from throughput import quantized, quantized_module
 from workloads import Case, inputs
 
-HERE = pathlib.Path(__file__).resolve().parent
 CASES = ("mobilenet_v2:1", "squeezenet1_1:1", "resnet18:1")
 SHORT, LONG = 10, 50
 
@@ -90,7 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--case", action="append", help="MODEL:BATCH; default: " + " ".join(CASES))
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=places.RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     report: dict[str, Any] = {"machine": reporting.machine(args.threads), "versions": reporting.versions()}

@@ -20,8 +20,8 @@ import subprocess
 import sys
 from typing import Any
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
+from places import BUILT, RESULTS, ROOT, WORK
+
 VENV = ROOT / ".venv-peers"
 # Least signal-to-noise ratio in dB against float32. Random weights: int8 noise is large but not absurd.
 GOALS = ("int8", "throughput", "float32")  # what we compare with the best of the others
@@ -41,8 +41,7 @@ def enter_venv() -> None:
         subprocess.run([*pip, "-r", str(wanted)], check=True)
         stamp.write_text(wanted.read_text())
     if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        built = ROOT / "build" / "release" / "python"
-        paths = [str(built), os.environ.get("PYTHONPATH", "")]
+        paths = [str(BUILT / "python"), os.environ.get("PYTHONPATH", "")]
         os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         python = str(VENV / "bin" / "python")
         os.execv(python, [python, *sys.argv])
@@ -59,7 +58,7 @@ def start(case: Any, names: list[str], args: argparse.Namespace, log: Any) -> tu
         spec = CONTENDERS[name]
         try:
             seconds = ensure(case, spec.artifact, args.work, log)
-            contender = Contender(name, str(case), args.work / str(case).replace(":", "_"), args.threads, log)  # fmt: skip
+            contender = Contender(name, str(case), case.folder(args.work), args.threads, log)  # fmt: skip
         except (Failed, RuntimeError) as error:
             failed[name] = str(error)
             continue
@@ -99,7 +98,7 @@ def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[
         roofline = {n: bound(rows, limits) for n, rows in found.items() if rows}
     for contender in running:
         contender.close()
-    folder = args.work / str(case).replace(":", "_")
+    folder = case.folder(args.work)
     gop = json.loads((folder / "facts.json").read_text())["gop"]
     row: dict[str, Any] = {"case": str(case), "gop": gop, "failed": failed, "contenders": {}, "roofline": roofline}
     for contender in running:
@@ -170,8 +169,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3, help="per contender and round")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build" / "bench", help="artifacts")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--work", type=pathlib.Path, default=WORK, help="artifacts")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--name", default="peers", help="stem of the result files")
     return parser.parse_args()
 
@@ -193,7 +192,7 @@ def main() -> int:
     report: dict[str, Any] = {
         "machine": reporting.machine(args.threads),
         "versions": reporting.versions(),
-        "limits": reporting.limits(ROOT / "build/release/benchmarks/cpp/peak", args.threads),
+        "limits": reporting.limits(args.threads),
         "clock": args.clock,
         "rows": [],
     }

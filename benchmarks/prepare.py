@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import workloads
+from places import HERE
 from workloads import Case
 
-HERE = pathlib.Path(__file__).resolve().parent
 NEEDS = {
     "base": [],
     "torch_float32": ["base"],
@@ -44,7 +44,7 @@ def _built() -> float:
 
 def ensure(case: Case, kind: str, root: pathlib.Path, log: Any) -> float:
     """Makes the artifact and what it needs, unless there; returns the seconds it took."""
-    folder = root / str(case).replace(":", "_")
+    folder = case.folder(root)
     done = folder / f"{kind}.json"
     stale = kind.startswith("pt2q") and done.exists() and done.stat().st_mtime < _built()
     if not done.exists() or stale:
@@ -220,14 +220,7 @@ def _pt2q_exported(case: Case, folder: pathlib.Path) -> Any:
 
 
 def pt2q_prepared(case: Case, folder: pathlib.Path) -> Any:
-    from pt2q.ao.quantization.quantize_pt2e import prepare_pt2e
-    from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-        X86InductorQuantizer,
-        get_default_x86_inductor_quantization_config,
-    )
-
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    return prepare_pt2e(_pt2q_exported(case, folder).module(), quantizer)
+    return workloads.x86_prepared(_pt2q_exported(case, folder).module())
 
 
 def _pt2q_float32(case: Case, folder: pathlib.Path) -> None:
@@ -238,18 +231,15 @@ def _pt2q_float32(case: Case, folder: pathlib.Path) -> None:
 
 def _pt2q_int8(case: Case, folder: pathlib.Path) -> None:
     import pt2q
-    from pt2q.ao.quantization.quantize_pt2e import convert_pt2e
 
-    prepared = pt2q_prepared(case, folder)
-    for x in workloads.calibration(case):
-        prepared(*x)
-    program = pt2q.export.export(convert_pt2e(prepared), tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))  # fmt: skip
+    converted = workloads.x86_converted(_pt2q_exported(case, folder).module(), workloads.calibration(case))
+    program = pt2q.export.export(converted, tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))  # fmt: skip
     pt2q.export.save(program, folder / "pt2q_int8.pt2")
 
 
 def main() -> None:
     case, kind, root = Case.parse(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
-    folder = root / str(case).replace(":", "_")
+    folder = case.folder(root)
     make: Callable[[Case, pathlib.Path], None] = globals()[f"_{kind}"]
     start = time.perf_counter()
     make(case, folder)

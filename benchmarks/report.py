@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from typing import Any
 
+from places import PEAK
+
 FORMAT = 1  # of the JSON files; compare.py reads no other
-HERE = pathlib.Path(__file__).resolve().parent
 LIBRARIES = ("torch", "torchao", "onnxruntime", "onnx", "openvino", "nncf", "numpy")
 
 
@@ -45,11 +46,11 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def limits(program: pathlib.Path, threads: int) -> dict[str, float]:
+def limits(threads: int) -> dict[str, float]:
     """What the machine can do at most, measured by benchmarks/cpp/peak.cpp; {} where it is not built."""
-    if not program.exists():
+    if not PEAK.exists():
         return {}
-    text = subprocess.run([str(program), str(threads)], capture_output=True, text=True, check=True).stdout  # fmt: skip
+    text = subprocess.run([str(PEAK), str(threads)], capture_output=True, text=True, check=True).stdout  # fmt: skip
     return json.loads(text)  # type: ignore[no-any-return]
 
 

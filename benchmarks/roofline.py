@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import HERE
+from places import WORK
 
 
 def _bytes(meta: Any) -> int:
@@ -98,21 +98,21 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--count", type=int, default=12, help="steps shown")
-    parser.add_argument("--work", type=pathlib.Path, default=HERE.parent / "build" / "bench")
+    parser.add_argument("--work", type=pathlib.Path, default=WORK)
     args = parser.parse_args()
     import report
     from contenders import ours
     from prepare import ensure
     from workloads import Case
 
-    limits = report.limits(HERE.parent / "build/release/benchmarks/cpp/peak", args.threads)
+    limits = report.limits(args.threads)
     if not limits:
         raise SystemExit("the machine's limits are unknown: run `make bench-cpp` first")
     case = Case.parse(args.case)
     work = args.work.resolve()
     artifact = "pt2q_float32" if args.variant == "float32" else "pt2q_int8"
     ensure(case, artifact, work, sys.stderr)
-    loaded = ours.load(args.variant, case, work / str(case).replace(":", "_"), args.threads)
+    loaded = ours.load(args.variant, case, case.folder(work), args.threads)
     loaded.call()
     print(table(bound(loaded.steps(args.runs), limits), args.count))
     return 0

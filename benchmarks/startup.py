@@ -20,18 +20,11 @@ import sys
 import tempfile
 from typing import Any
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "build/release/python"))
-
+import places
 import pt2q
 import report as reporting
-from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-    X86InductorQuantizer,
-    get_default_x86_inductor_quantization_config,
-)
-from workloads import Case, builder, inputs
+from workloads import Case, builder, inputs, x86_converted
 
-HERE = pathlib.Path(__file__).resolve().parent
 CASES = ("resnet18:1", "resnet50:1", "mobilenet_v2:1", "squeezenet1_1:1", "minilm:1", "vit_b16:1", "dlrm:2048")
 VARIANTS = {
     "float32": ("float32", {}, {}),
@@ -72,10 +65,8 @@ def artifacts(case: Case, folder: pathlib.Path) -> None:
     np.savez(folder / "inputs.npz", *inputs(case))
     exported = pt2q.export.export(builder(case.model)().eval(), x)
     pt2q.export.save(exported, folder / "float32.pt2")
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(exported.module(), quantizer)
-    prepared(*x)
-    pt2q.export.save(pt2q.export.export(convert_pt2e(prepared), x), folder / "int8.pt2")
+    converted = x86_converted(exported.module(), [x])
+    pt2q.export.save(pt2q.export.export(converted, x), folder / "int8.pt2")
 
 
 def run(folder: pathlib.Path, variant: str, threads: int) -> dict[str, Any]:
@@ -126,7 +117,7 @@ def main() -> int:
     parser.add_argument("--case", action="append", help="MODEL:BATCH; default: " + " ".join(CASES))
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=places.RESULTS)
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)  # CASE FOLDER: in a process of its own
     args = parser.parse_args()
     if args.make:

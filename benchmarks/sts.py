@@ -22,7 +22,7 @@ import numpy as np
 
 import report as reporting
 import workloads
-from harness import HERE
+from places import RESULTS
 
 BATCH, CALIBRATION = 8, 128
 
@@ -60,10 +60,8 @@ def measure(model: Callable[..., Any], test: Any) -> dict[str, float]:
 
 def ours(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
     import pt2q
-    from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-    from pt2q.ao.quantization.quantizer import x86_inductor_quantizer as xiq
 
-    model = workloads.builder("MiniLM")().eval()
+    model = workloads.builder("minilm_masked")().eval()
     model.load_state_dict({k: pt2q.from_numpy(v) for k, v in state.items()})
     example = tuple(pt2q.from_numpy(a) for a in next(batches(dev)))
     batch, length = pt2q.export.Dim("batch", min=1, max=64), pt2q.export.Dim("length", min=2, max=512)
@@ -74,11 +72,8 @@ def ours(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callable
 
     yield "pt2q_float32", pt2q.compile(capture())
     for dynamic in (False, True):
-        config = xiq.get_default_x86_inductor_quantization_config(is_dynamic=dynamic)
-        prepared = prepare_pt2e(capture(), xiq.X86InductorQuantizer().set_global(config))
-        for ids, mask in batches(dev, CALIBRATION):
-            prepared(ids, mask)
-        yield "pt2q_int8_dynamic" if dynamic else "pt2q_int8", pt2q.compile(convert_pt2e(prepared))
+        converted = workloads.x86_converted(capture(), batches(dev, CALIBRATION), dynamic)
+        yield "pt2q_int8_dynamic" if dynamic else "pt2q_int8", pt2q.compile(converted)
 
 
 def theirs(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -86,7 +81,7 @@ def theirs(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callab
     import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as xiq
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    model = workloads.torch_builder("MiniLM")().eval().requires_grad_(False)
+    model = workloads.torch_builder("minilm_masked")().eval().requires_grad_(False)
     model.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     example = tuple(torch.from_numpy(a) for a in next(batches(dev)))
     batch, length = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("length", min=2, max=512)
@@ -108,7 +103,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--weights", type=pathlib.Path, required=True, help="the published model.safetensors")  # fmt: skip
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     args = parser.parse_args()
     import torch
 

@@ -23,29 +23,19 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "build/release/python"))
-
+import places
 import pt2q
 import report as reporting
 from harness import FOREIGN_CPUS, busy
-from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
-from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
-    X86InductorQuantizer,
-    get_default_x86_inductor_quantization_config,
-)
-from workloads import Case, builder, inputs
+from workloads import Case, builder, inputs, x86_converted
 
-HERE = pathlib.Path(__file__).resolve().parent
 CASES = ("mobilenet_v2:1", "resnet18:1", "minilm:1", "dlrm:2048")
 Work = Callable[[int], Any]  # runs that many batches
 
 
 def quantized_module(module: Any, x: tuple[Any, ...]) -> Any:
     """Compiled, with the ranges of one example."""
-    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(pt2q.export.export(module, x).module(), quantizer)
-    prepared(*x)
-    return pt2q.compile(convert_pt2e(prepared))
+    return pt2q.compile(x86_converted(pt2q.export.export(module, x).module(), [x]))
 
 
 def quantized(case: Case) -> Any:
@@ -152,7 +142,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="per contender and round")
-    parser.add_argument("--out", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--out", type=pathlib.Path, default=places.RESULTS)
     args = parser.parse_args()
     report: dict[str, Any] = {"machine": reporting.machine(args.threads), "versions": reporting.versions(), "rows": []}  # fmt: skip
     for case in map(Case.parse, args.case or CASES):

@@ -1,4 +1,5 @@
-"""The benchmark's cases: a model and a batch, with inputs, in pt2q and, from the same source, in PyTorch."""
+"""The benchmark's cases: a model and a batch, with inputs, in pt2q and, from the same source, in PyTorch; and
+pt2q's flow with the x86 quantizer, which nearly every program here runs."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ import pathlib
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+
+import places  # noqa: F401  pt2q is the build tree's
 
 # model: the module that builds it
 _VISION = "pt2q.vision.models"
@@ -22,7 +25,7 @@ SOURCES = {
     "cifar_resnet20": f"{_VISION}.cifar_resnet",
     "cifar_resnet56": f"{_VISION}.cifar_resnet",
     "minilm": "nets",
-    "MiniLM": "nets",  # with a mask and real weights: sts.py
+    "minilm_masked": "nets",
     "vit_b16": "nets",
     "dlrm": "nets",
 }
@@ -44,12 +47,17 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         return f"{self.model}:{self.batch}"
 
+    def folder(self, root: pathlib.Path) -> pathlib.Path:
+        """Of its artifacts."""
+        return root / str(self).replace(":", "_")
+
 
 def inputs(case: Case, seed: int = 0) -> list[np.ndarray]:
     """The same arrays for every contender."""
     random = np.random.default_rng(seed)
-    if case.model == "minilm":
-        return [random.integers(0, 30522, (case.batch, 128))]
+    if case.model.startswith("minilm"):
+        ids = random.integers(0, 30522, (case.batch, 128))
+        return [ids] if case.model == "minilm" else [ids, np.ones_like(ids)]
     if case.model == "dlrm":
         shapes: list[tuple[int, ...]] = [(case.batch, 13), (case.batch, 351)]
     else:
@@ -82,3 +90,22 @@ def _as_torch(name: str) -> types.ModuleType:
     sys.modules[twin.__name__] = twin
     exec(compile(source, spec.origin, "exec"), twin.__dict__)
     return twin
+
+
+def x86_prepared(graph: Any, dynamic: bool = False) -> Any:
+    """A captured graph with the observers of the x86 quantizer's default configuration."""
+    from pt2q.ao.quantization.quantize_pt2e import prepare_pt2e
+    from pt2q.ao.quantization.quantizer import x86_inductor_quantizer as xiq
+
+    config = xiq.get_default_x86_inductor_quantization_config(is_dynamic=dynamic)
+    return prepare_pt2e(graph, xiq.X86InductorQuantizer().set_global(config))
+
+
+def x86_converted(graph: Any, batches: Iterable[Sequence[Any]], dynamic: bool = False) -> Any:
+    """A captured graph, calibrated on batches (the inputs of one call each) and converted."""
+    from pt2q.ao.quantization.quantize_pt2e import convert_pt2e
+
+    prepared = x86_prepared(graph, dynamic)
+    for batch in batches:
+        prepared(*batch)
+    return convert_pt2e(prepared)

@@ -11,9 +11,10 @@ OLD = {
     "machine": {"cpu": "a cpu", "isa": "AVX2", "threads": 2},
     "limits": {"peak_ms": 3.0},
     "rows": [
-        {"case": "net:1", "contenders": {"pt2q": {"ms": 4.0, "calls": 9, "peak_mb": 80.0}, "gone": {"ms": 1.0}}},
+        {"case": "net:1", "contenders": {"pt2q": {"ms": 4.0, "calls": 9, "peak_mb": 80.0, "streams": 2, "load_s": 0.5}, "gone": {"ms": 1.0}}},
         {"case": "net:8", "contenders": {"pt2q": {"ms": 10.0}}},
     ],
+    "sts": {"pt2q": {"tokens_per_s": 900.0, "items_per_s": 9.0, "spearman": 82.0}},
     "ops": {"aten.relu.default": {"us": {"pt2q": 2.0}}},
 }
 
@@ -29,7 +30,8 @@ def compare(tmp_path, new, *options):
 def changed(**machine):
     new = json.loads(json.dumps(OLD))
     new["machine"].update(machine)
-    new["rows"][0]["contenders"] = {"pt2q": {"ms": 2.0, "calls": 1, "peak_mb": 88.0}}
+    new["rows"][0]["contenders"] = {"pt2q": {"ms": 2.0, "calls": 1, "peak_mb": 88.0, "streams": 4, "load_s": 1.0}}
+    new["sts"] = {"pt2q": {"tokens_per_s": 1800.0, "items_per_s": 18.0, "spearman": 81.0}}
     return new
 
 
@@ -42,7 +44,8 @@ def test_numbers_of_both_are_compared_by_name(tmp_path):
         ["net:8 pt2q ms", "10.000", "10.000", "1.00"],
         ["ops aten.relu.default us pt2q", "2.000", "2.000", "1.00"],
         ["net:1 pt2q peak_mb", "80.000", "88.000", "1.10"],
-    ]
+        ["net:1 pt2q load_s", "0.500", "1.000", "2.00"],
+    ]  # neither rates, of which more is better, nor counts
 
 
 def test_other_machines_and_formats_are_refused(tmp_path):
