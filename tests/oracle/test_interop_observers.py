@@ -10,7 +10,7 @@ import pytest
 import torch
 import torchao.quantization.pt2e as torch_pt2e
 from bridge import assert_same, to_pt2q, to_torch
-from test_qat import Ours, Peer, assert_same_states, lines
+from qat_pairs import Ours, Peer, assert_same_states, lines
 from torch import nn
 from torchao.quantization.pt2e import quantize_pt2e as torch_flow
 from torchao.quantization.pt2e.learnable_fake_quantize import LearnableFakeQuantize as TorchLearnable

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 from bridge import assert_same
-from test_qat import TwoConvs, assert_same_states, prepared_pair, seeded
+from qat_nets import DigitsNet, Nested, TwoConvs, seeded
+from qat_pairs import assert_same_states, prepared_pair
 from torch import nn
 from torchao.quantization.pt2e import quantize_pt2e as torch_flow
 from torchao.quantization.pt2e.export_utils import _move_exported_model_to_eval
@@ -24,25 +25,6 @@ from pt2q.interop import torch as bridge
 
 warnings.filterwarnings("ignore")
 DIGITS = pathlib.Path(__file__).parents[2] / "examples" / "demo" / "digits.npz"
-
-
-class DigitsNet(nn.Module):
-    shape = (32, 1, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.conv2 = nn.Conv2d(16, 32, 3, padding=1, stride=2)
-        self.bn2 = nn.BatchNorm2d(32)
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()  # the peer refuses one used twice
-        self.drop = nn.Dropout(0.1)
-        self.fc = nn.Linear(32 * 16, 10)
-
-    def forward(self, x):
-        x = self.relu1(self.bn1(self.conv1(x)))
-        x = self.relu2(self.bn2(self.conv2(x)))
-        return self.fc(self.drop(x.flatten(1)))
 
 
 def digits():
@@ -190,11 +172,6 @@ def test_programs_cross_without_files():
     back = bridge.to_exported(converted)
     assert isinstance(back, torch.export.ExportedProgram)
     np.testing.assert_allclose(back.module()(x).detach().numpy(), want, atol=1e-4)
-
-
-class Nested(nn.Module):
-    def forward(self, pair, *, scale):
-        return {"sum": (pair[0] + pair[1]) * scale, "parts": [pair[0], pair[1]]}
 
 
 def test_nested_inputs_and_outputs():

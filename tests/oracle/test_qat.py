@@ -8,160 +8,22 @@ import warnings
 
 import numpy as np
 import pytest
-import qat_patterns  # noqa: F401 (torchao exports each pattern once)
 import torch
-import torchao.quantization.pt2e.quantizer.x86_inductor_quantizer as torch_x86
 from bridge import assert_same, to_torch
 from peer import observers
+from qat_nets import BlockAndLinear, ConvBn, Sigmoid, seeded
+from qat_pairs import Ours, Peer, assert_same_converted, assert_same_states, lines, prepared_pair
 from torch import nn
 from torchao.quantization.pt2e import quantize_pt2e as torch_flow
 from torchao.testing.pt2e import _xnnpack_quantizer as torch_xnnpack
 
 from pt2q.ao.quantization import quantize_pt2e
-from pt2q.ao.quantization.quantizer import x86_inductor_quantizer, xnnpack_quantizer
+from pt2q.ao.quantization.quantizer import xnnpack_quantizer
 from pt2q.interop import torch as bridge
 
 warnings.filterwarnings("ignore")
 
 
-class ConvBn(nn.Module):
-    CONVS = {
-        (1, False): nn.Conv1d,
-        (2, False): nn.Conv2d,
-        (1, True): nn.ConvTranspose1d,
-        (2, True): nn.ConvTranspose2d,
-    }
-
-    def __init__(self, dim: int = 2, bias: bool = True, relu: bool = True, transposed: bool = False, **kwargs):
-        super().__init__()
-        self.conv = self.CONVS[dim, transposed](3, 4, 3, bias=bias, **kwargs)
-        self.bn = (nn.BatchNorm1d if dim == 1 else nn.BatchNorm2d)(4)
-        self.relu = nn.ReLU() if relu else nn.Identity()
-        self.shape = (2, 3, 8) if dim == 1 else (2, 3, 8, 8)
-
-    def forward(self, x):
-        return self.relu(self.bn(self.conv(x)))
-
-
-class TwoConvs(nn.Module):
-    """A residual block: two conv-bn with and without bias, an addition, and a layer without bn."""
-
-    shape = (2, 3, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 4, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(4)
-        self.conv2 = nn.Conv2d(4, 4, 3, padding=1, stride=1)
-        self.bn2 = nn.BatchNorm2d(4)
-        self.conv3 = nn.Conv2d(4, 2, 1)
-        self.fc = nn.Linear(2, 3)
-        self.relu1, self.relu2 = nn.ReLU(), nn.ReLU()  # the peer refuses one used twice
-
-    def forward(self, x):
-        y = self.relu1(self.bn1(self.conv1(x)))
-        y = self.relu2(self.bn2(self.conv2(y)) + y)
-        return self.fc(self.conv3(y).mean((2, 3)))
-
-
-class TwoBranches(nn.Module):
-    """Convolutions first, their batch norms later."""
-
-    shape = (2, 3, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3, bias=False)
-        self.bna, self.bnb = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
-
-    def forward(self, x):
-        a, b = self.a(x), self.b(x)
-        return self.bna(a) + self.bnb(b)
-
-
-class InvertedResidual(nn.Module):
-    """A block of MobileNetV2: expansion, depthwise, projection, all with batch norm, and the shortcut."""
-
-    shape = (2, 3, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.expand, self.bn1 = nn.Conv2d(3, 6, 1, bias=False), nn.BatchNorm2d(6)
-        self.depthwise, self.bn2 = nn.Conv2d(6, 6, 3, padding=1, groups=6, bias=False), nn.BatchNorm2d(6)
-        self.project, self.bn3 = nn.Conv2d(6, 3, 1, bias=False), nn.BatchNorm2d(3)
-        self.act1, self.act2 = nn.ReLU6(), nn.ReLU6()
-
-    def forward(self, x):
-        y = self.act1(self.bn1(self.expand(x)))
-        y = self.act2(self.bn2(self.depthwise(y)))
-        return x + self.bn3(self.project(y))
-
-
-def quantizers(kind: str):
-    """(torchao's, ours) of one configuration."""
-    if kind == "x86":
-        return [
-            q.X86InductorQuantizer().set_global(q.get_default_x86_inductor_quantization_config(is_qat=True))
-            for q in (torch_x86, x86_inductor_quantizer)
-        ]
-    per_channel = kind == "xnnpack per channel"
-    return [
-        q.XNNPACKQuantizer().set_global(q.get_symmetric_quantization_config(is_per_channel=per_channel, is_qat=True))
-        for q in (torch_xnnpack, xnnpack_quantizer)
-    ]
-
-
-def prepared_pair(module: nn.Module, kind: str):
-    x = torch.randn(*module.shape)
-    program = torch.export.export(module.train(), (x,))
-    theirs, ours = quantizers(kind)
-    mine = bridge.from_exported(program).module()
-    return (
-        torch_flow.prepare_qat_pt2e(program.module(), theirs),
-        quantize_pt2e.prepare_qat_pt2e(mine, ours),
-        x,
-    )
-
-
-def lines(graph):
-    """(name, opcode, target, inputs) of every node: first, by name, constants and what quantizes them
-    (PyTorch puts them in front of the inputs), then the others in order. The batch counter and the check
-    of the inputs, which ours lacks, are left out; copies of a dequantize count as one."""
-    constants, front, rest = set(), [], []
-    for n in graph.nodes:
-        target = str(n.target)
-        if "num_batches_tracked" in target or "add_." in target or "_guards_fn" in target:
-            continue
-        inputs = [a for a in n.args if hasattr(a, "op")] if n.op != "output" else []
-        observes = n.op == "call_module" or "quantize" in target
-        row = (name_of(n), n.op, target, [name_of(a) for a in inputs])
-        if n.op == "get_attr" or (observes and all(a.name in constants for a in inputs)):
-            constants.add(n.name)
-            front.append(row)
-        elif row not in rest:
-            rest.append(row)
-    return sorted(front) + rest
-
-
-def name_of(node) -> str:
-    if "dequantize" in str(node.target):
-        return f"dequantize of {node.args[0].name}"
-    return node.name
-
-
-MODELS = {
-    "conv1d": lambda: ConvBn(1),
-    "conv1d without bias": lambda: ConvBn(1, bias=False, relu=False),
-    "conv2d": lambda: ConvBn(2),
-    "conv2d without bias": lambda: ConvBn(2, bias=False),
-    "conv2d without relu": lambda: ConvBn(2, relu=False),
-    "conv2d literal arguments": lambda: ConvBn(2, stride=2, padding=1, dilation=1),
-    "transposed 1d": lambda: ConvBn(1, transposed=True),
-    "transposed 2d without bias": lambda: ConvBn(2, bias=False, relu=False, transposed=True, stride=2),
-    "residual block": TwoConvs,
-    "two branches": TwoBranches,
-    "inverted residual": InvertedResidual,
-}
 # One configuration each: the peer takes seconds to prepare and to convert.
 CASES = [
     ("conv1d", "xnnpack"),
@@ -176,17 +38,6 @@ CASES = [
     ("two branches", "xnnpack"),
     ("inverted residual", "x86"),
 ]
-
-
-def seeded(name: str) -> nn.Module:
-    torch.manual_seed(sum(map(ord, name)))
-    module = MODELS[name]()
-    for part in module.modules():
-        if isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            nn.init.uniform_(part.weight, 0.5, 1.5)
-            nn.init.uniform_(part.running_var, 0.5, 2.0)
-            nn.init.normal_(part.running_mean)
-    return module
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -208,27 +59,6 @@ def test_graphs_parameters_and_outputs_are_the_peers(name, kind):
     want, got = torch_flow.convert_pt2e(theirs), quantize_pt2e.convert_pt2e(ours)
     assert_same_converted(got, want)
     np.testing.assert_allclose(got(x.numpy()), want(x).detach().numpy(), atol=0.1)
-
-
-def assert_same_states(module, theirs):
-    """Parameters, statistics, ranges, scales and zero points: bit for bit."""
-    mine = module.state_dict()
-    for key, value in theirs.state_dict().items():
-        assert torch.equal(mine[key].to(value.dtype), value), key
-
-
-def assert_same_converted(got, want):
-    """The same nodes; scales, zero points and quantized weights are equal exactly."""
-    assert lines(got.graph) == lines(want.graph)
-    assert not any("batch_norm" in str(n.target) for n in got.graph.nodes)
-    peers = {n.name: n for n in want.graph.nodes}
-    for node in got.graph.nodes:
-        if "quantize_per_tensor" in str(node.target):
-            assert list(node.args[1:5]) == list(peers[node.name].args[1:5]), node.name
-    state = got.state_dict()
-    for key, value in want.state_dict().items():
-        if key.startswith(("_frozen", "_scale", "_zero")):
-            assert_same(state[key], value)
 
 
 def compare_states(ours, theirs):
@@ -265,39 +95,6 @@ def test_eps_and_momentum_of_the_model_are_kept():
 
 
 # --- quantizers of the user's: derived bias, shared specs --------------------------------------------
-
-
-class Peer:
-    from torch import int8, int32, per_channel_affine, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric
-    from torch import uint8, zeros
-    from torchao.quantization.pt2e import (
-        FusedMovingAvgObsFakeQuantize,
-        MovingAverageMinMaxObserver,
-        MovingAveragePerChannelMinMaxObserver,
-    )
-    from torchao.quantization.pt2e.quantizer import (
-        DerivedQuantizationSpec,
-        FixedQParamsQuantizationSpec,
-        QuantizationAnnotation,
-        QuantizationSpec,
-        Quantizer,
-        SharedQuantizationSpec,
-    )
-
-
-class Ours:
-    from pt2q import int8, int32, per_channel_affine, per_channel_symmetric, per_tensor_affine, per_tensor_symmetric
-    from pt2q import uint8, zeros
-    from pt2q.ao.quantization.fake_quantize import FusedMovingAvgObsFakeQuantize
-    from pt2q.ao.quantization.observer import MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
-    from pt2q.ao.quantization.quantizer import (
-        DerivedQuantizationSpec,
-        FixedQParamsQuantizationSpec,
-        QuantizationAnnotation,
-        QuantizationSpec,
-        Quantizer,
-        SharedQuantizationSpec,
-    )
 
 
 def own_quantizer(lib, derived_bias: bool):
@@ -368,17 +165,6 @@ def test_references_to_rewritten_nodes_follow_them(derived_bias):
     np.testing.assert_allclose(got(x.numpy()), want(x).detach().numpy(), atol=0.05)
 
 
-class Sigmoid(nn.Module):
-    shape = (2, 3, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 3)
-
-    def forward(self, x):
-        return torch.sigmoid(self.conv(x))
-
-
 def fixed_and_wide(lib, fixed_spec):
     """Fixed parameters behind sigmoid; per-channel weights that stay int32."""
     act = lib.QuantizationSpec(
@@ -436,18 +222,6 @@ def test_fixed_parameters_and_wide_weights_in_training():
         if key.startswith(("_frozen", "_scale", "_zero")):
             assert_same(state[key], value)
     assert any(value.dtype == torch.int32 and value.dim() == 4 for value in want.state_dict().values())
-
-
-class BlockAndLinear(nn.Module):
-    shape = (2, 3, 8, 8)
-
-    def __init__(self):
-        super().__init__()
-        self.block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-        self.fc = nn.Linear(4, 2)
-
-    def forward(self, x):
-        return self.fc(self.block(x).mean((2, 3)))
 
 
 def test_qat_of_one_part_then_post_training_quantization_of_the_other():
