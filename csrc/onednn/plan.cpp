@@ -108,37 +108,52 @@ void find_lives(Plan& plan) {
   keep(plan.result);
 }
 
+// Whether the two are the same elements at the same places within their roots, so that writing one
+// over the other loses nothing that is still to be read.
+bool same_places(const PlanValue& a, const PlanValue& b) {
+  return a.view_offset == b.view_offset && itemsize(a.dtype) == itemsize(b.dtype) &&
+         a.sizes == b.sizes && same_layout(a.sizes, a.strides, b.strides);
+}
+
+// The block that output 0 of the step takes over from the input it works in place on; -1: none.
+int block_to_take_over(const Plan& plan, const Step& step, const std::vector<Block>& blocks,
+                       const std::vector<int>& block_of) {
+  if (step.in_place_input < 0) return -1;
+  const auto value = [&](int id) -> const PlanValue& {
+    return plan.values[static_cast<size_t>(id)];
+  };
+  const int in = value(step.in_place_input).root, out = value(step.outputs[0]).root;
+  const int block = block_of[static_cast<size_t>(in)];
+  if (block < 0 || blocks[static_cast<size_t>(block)].last != step.index ||
+      value(in).last_step != step.index || value(in).bytes != value(out).bytes ||
+      !same_places(value(step.in_place_input), value(step.outputs[0]))) {
+    return -1;
+  }
+  // Another input in the same memory would be overwritten while it is read.
+  const auto sharing = std::count_if(step.inputs.begin(), step.inputs.end(),
+                                     [&](int id) { return value(id).root == in; });
+  return sharing == 1 ? block : -1;
+}
+
 // One block per Arena root; a step that works in place extends the block of its input.
-std::vector<Block> make_blocks(Plan& plan) {
+std::vector<Block> make_blocks(const Plan& plan) {
   std::vector<Block> blocks;
   std::vector<int> block_of(plan.values.size(), -1);
-  const auto root_of = [&](int id) {
-    return static_cast<size_t>(plan.values[static_cast<size_t>(id)].root);
-  };
   for (const auto& step : plan.steps) {
     for (size_t k = 0; k < step->outputs.size(); ++k) {
-      const size_t out = root_of(step->outputs[k]);
-      PlanValue& v = plan.values[out];
-      if (v.storage != Storage::Arena || block_of[out] >= 0) continue;
-      if (k == 0 && step->in_place_input >= 0) {
-        const size_t in = root_of(step->in_place_input);
-        const PlanValue& source = plan.values[in];
-        // Another input in the same memory would be overwritten while it is read.
-        const auto sharing = std::count_if(step->inputs.begin(), step->inputs.end(),
-                                           [&](int id) { return root_of(id) == in; });
-        if (sharing == 1 && block_of[in] >= 0 && source.last_step == step->index &&
-            source.bytes == v.bytes) {
-          Block& block = blocks[static_cast<size_t>(block_of[in])];
-          if (block.last == step->index) {
-            block.last = std::max(block.last, v.last_step);
-            block.roots.push_back(static_cast<int>(out));
-            block_of[out] = block_of[in];
-            continue;
-          }
-        }
+      const int out = plan.values[static_cast<size_t>(step->outputs[k])].root;
+      const PlanValue& v = plan.values[static_cast<size_t>(out)];
+      int& block = block_of[static_cast<size_t>(out)];
+      if (v.storage != Storage::Arena || block >= 0) continue;
+      if (k == 0) block = block_to_take_over(plan, *step, blocks, block_of);
+      if (block >= 0) {
+        Block& taken = blocks[static_cast<size_t>(block)];
+        taken.last = std::max(taken.last, v.last_step);
+        taken.roots.push_back(out);
+        continue;
       }
-      block_of[out] = static_cast<int>(blocks.size());
-      blocks.push_back({v.first_step, v.last_step, aligned(v.bytes), -1, {static_cast<int>(out)}});
+      block = static_cast<int>(blocks.size());
+      blocks.push_back({v.first_step, v.last_step, aligned(v.bytes), -1, {out}});
     }
   }
   return blocks;
@@ -279,8 +294,14 @@ Tensor RunContext::tensor(int id) {
   void* p = data(id);
   if (view.defined() && view.raw_data() == p) return view;
   if (!view.defined()) viewed_.push_back(id);
-  view = Tensor::from_blob(p, v.sizes, v.strides, v.dtype, arena,
-                           root.storage == Storage::Input || root.storage == Storage::Constant);
+  if (root.storage == Storage::Arena) {
+    view = Tensor::from_blob(p, v.sizes, v.strides, v.dtype, arena);
+  } else {  // keeps alive, and is known to share, the memory of the tensor that it views
+    const Tensor whole = tensor(v.root);
+    view = whole.as_strided(
+        v.sizes, v.strides,
+        whole.storage_offset() + v.view_offset / static_cast<int64_t>(itemsize(v.dtype)));
+  }
   return view;
 }
 

@@ -157,6 +157,10 @@ void ReturnStep::run(RunContext& ctx) const {
     foreign = foreign || (input.defined() && t.shares_storage(input));
   for (const PlanValue& v : ctx.plan->values)
     foreign = foreign || (v.storage == Storage::Constant && t.shares_storage(v.constant));
+  for (const int id : ctx.plan->outputs) {
+    const Tensor& other = ctx.held[static_cast<size_t>(id)].as<Tensor>();
+    foreign = foreign || t.shares_storage(other);
+  }
   ctx.hold(outputs[0], foreign ? t.clone().contiguous() : t.contiguous());
 }
 

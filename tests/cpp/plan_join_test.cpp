@@ -165,6 +165,23 @@ TEST(PlanJoin, LeadingDimensionTakesAnyStep) {
   }
 }
 
+// The concatenation is as large as what the part is computed from, and may take its memory, but
+// only where every element is written at the place it was read from.
+TEST(PlanJoin, APartElsewhereInTheResultDoesNotWorkInPlace) {
+  for (const int64_t from : {0, 1}) {
+    NetBuilder b;
+    Node* x = b.input("x", {1, 3, 9, 9});
+    Node* y = b.input("y", {1, 1, 9, 9});
+    Node* whole = b.op("aten.mul.Tensor", {x, 2.0});
+    Node* part = b.relu(b.op("aten.slice.Tensor", {whole, 1, from, from + 2}));
+    Node* joined = from == 0 ? cat(b, {y, part}) : cat(b, {part, y});
+    auto m = b.finish(b.op("aten.mul.Tensor", {joined, 3.0}));
+    const std::vector<Value> in{random_tensor({1, 3, 9, 9}, 11), random_tensor({1, 1, 9, 9}, 12)};
+    EXPECT_EQ(joins_of(*m, in).in_place, 1);
+    EXPECT_TRUE(same_bits(first(run(*m, in)), first(run_reference(*m, in)))) << from;
+  }
+}
+
 TEST(PlanJoin, PixelStridesAreChecked) {
   kernels::QConvSpec spec;
   spec.shape.in_c = 8;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "base/parallel.h"
@@ -115,6 +116,27 @@ TEST(Plan, InPlaceStepsDoNotOverwriteAnotherViewOfTheSameMemory) {
   auto m = b.finish(Value::List{b.relu(b.add(y, turned))});
   const Tensor in = random_tensor({1, 4, 8, 8}, 3);
   EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
+}
+
+// Reference kernels may return views. What a caller gets owns its memory.
+TEST(Plan, ResultsAreNoViewsOfInputsOrOfOtherResults) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 3});
+  Node* like = b.input("like", {3, 2});
+  Node* r = b.relu(x);
+  const auto turned = [&](Node* n) {
+    return b.op("aten.view_as.default",
+                {b.op("aten.view.default", {n, std::vector<int64_t>{6}}), like});
+  };
+  auto m = b.finish(Value::List{turned(x), turned(r), r});
+  const Tensor in = random_tensor({2, 3}, 1);
+  const Value got = run(*m, {in, random_tensor({3, 2}, 2)});
+  std::vector<const void*> places{in.raw_data()};
+  for (const Value& v : got.list()) {
+    const void* place = v.as<Tensor>().raw_data();
+    EXPECT_EQ(std::count(places.begin(), places.end(), place), 0) << places.size();
+    places.push_back(place);
+  }
 }
 
 // x, `op`(x), output: the same number of edits whatever the operator.
