@@ -231,7 +231,12 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "peak: needs a CPU with AVX2\n");
     return 1;
   }
-  std::printf("{\"threads\": %d, \"isa\": \"%s\",\n", threads, pt2q::isa_name().c_str());
+  const char* isa = cpu.amx_int8     ? "AMX"
+                    : cpu.avx512vnni ? "AVX512_VNNI"
+                    : cpu.avx512bw   ? "AVX512"
+                    : cpu.avx2       ? "AVX2"
+                                     : "BASELINE";
+  std::printf("{\"threads\": %d, \"isa\": \"%s\",\n", threads, isa);
   print_route("int8", threads, best_int8(cpu));
   print_route("bf16", threads, best_bf16(cpu));
   print_route("float32", threads, best_float32(cpu));

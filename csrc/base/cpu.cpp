@@ -84,15 +84,6 @@ const CpuFeatures& cpu_features() {
   return features;
 }
 
-std::string isa_name() {
-  const CpuFeatures& f = cpu_features();
-  if (f.amx_int8) return "AMX";
-  if (f.avx512vnni) return "AVX512_VNNI";
-  if (f.avx512bw) return "AVX512";
-  if (f.avx2) return "AVX2";
-  return "BASELINE";
-}
-
 std::string cpu_name() {
   unsigned r[4] = {0, 0, 0, 0};
   std::string name;

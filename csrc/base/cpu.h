@@ -19,9 +19,6 @@ struct CpuFeatures {
 // Features of the running CPU, after asking Linux for the permission to use AMX tile data.
 const CpuFeatures& cpu_features();
 
-// "AMX", "AVX512_VNNI", "AVX512", "AVX2" or "BASELINE": the best integer instruction set there is.
-std::string isa_name();
-
 // The processor's name and version as CPUID gives them: times measured on one hold for its equals.
 std::string cpu_name();
 

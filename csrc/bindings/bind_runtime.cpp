@@ -165,7 +165,8 @@ void bind_runtime(py::module_& m) {
   m.def("set_num_threads", &set_num_threads, py::arg("n"),
         "Sets the number of threads kernels use, for the whole process.");
   m.def("get_num_threads", &num_threads, "Threads that one call may use.");
-  m.def("isa_name", &isa_name, "The best integer instruction set of this machine.");
+  m.def("isa_name", &isa_name,
+        "The instruction set of integer kernels: the machine's best, up to PT2Q_MAX_ISA.");
 }
 
 }  // namespace pt2q::python

@@ -7,13 +7,13 @@
 namespace pt2q::python {
 
 void bind_system(py::module_& m) {
-  kernels::best_isa();  // reads PT2Q_MAX_ISA before the first kernel runs
+  kernels::best_isa();  // a wrong PT2Q_MAX_ISA is told now
   m.def(
       "cpu_info",
       [] {
         const CpuFeatures& f = cpu_features();
         py::dict out;
-        out["isa"] = isa_name();
+        out["isa"] = kernels::isa_title(kernels::native_isa());
         out["cpus"] = available_cpus();
         out["avx2"] = f.avx2;
         out["avx512bw"] = f.avx512bw;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <cstdlib>
 
 #include "base/cpu.h"
@@ -13,23 +14,20 @@ namespace {
 
 constexpr Isa kAll[] = {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_vnni, Isa::amx};
 
-Isa cap_from_environment() {
-  const char* value = std::getenv("PT2Q_MAX_ISA");
-  return value == nullptr || *value == '\0' ? Isa::amx : isa_from_label(value);
-}
-
-// Keeps Highway's kernels within the cap, too: they choose among targets of their own.
+// Keeps Highway's kernels within the cap, too: they choose among targets of their own. Of two
+// targets the better one is the lower bit.
 void limit_highway(Isa cap) {
   int64_t disabled = 0;
-  if (cap < Isa::avx512) disabled |= HWY_AVX3 | HWY_AVX3_DL;
-  if (cap < Isa::avx2) disabled |= HWY_AVX2 | HWY_SSE4 | HWY_SSSE3;
+  if (cap == Isa::avx512) disabled = HWY_AVX3 - 1;
+  if (cap == Isa::avx2) disabled = HWY_AVX2 - 1;
+  if (cap == Isa::portable) disabled = 2 * HWY_SSSE3 - 1;
   hwy::DisableTargets(disabled);
   hwy::GetChosenTarget().DeInit();  // the next call chooses anew
 }
 
 Isa first_cap() {
-  const Isa cap = cap_from_environment();
-  if (cap < Isa::avx512) limit_highway(cap);
+  const Isa cap = environment_cap();
+  if (cap < Isa::amx) limit_highway(cap);
   return cap;
 }
 
@@ -38,7 +36,30 @@ std::atomic<Isa>& cap() {
   return value;
 }
 
+// When the library is loaded: a kernel of Highway may run before anybody asks for best_isa().
+[[maybe_unused]] const bool limited = [] {
+  try {
+    cap();
+  } catch (const ValueError&) {
+    return false;  // best_isa() throws it again
+  }
+  return true;
+}();
+
 }  // namespace
+
+Isa environment_cap() {
+  static const std::string text = [] {
+    const char* value = std::getenv("PT2Q_MAX_ISA");
+    return std::string(value == nullptr ? "" : value);
+  }();
+  if (text.empty()) return Isa::amx;
+  try {
+    return isa_from_label(text);
+  } catch (const ValueError& e) {
+    throw ValueError("PT2Q_MAX_ISA: " + e.message(), e.hint());
+  }
+}
 
 Isa native_isa() {
   const CpuFeatures& f = cpu_features();
@@ -70,6 +91,13 @@ const char* isa_label(Isa isa) {
       return "amx";
   }
   return "portable";
+}
+
+std::string isa_title(Isa isa) {
+  if (isa == Isa::portable) return "BASELINE";
+  std::string title = isa_label(isa);
+  for (char& c : title) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return title;
 }
 
 Isa isa_from_label(const std::string& label) {

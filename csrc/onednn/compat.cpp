@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/strings.h"
+#include "kernels/isa.h"
 #include "pt2q/error.h"
 
 namespace pt2q::onednn {
@@ -77,12 +78,39 @@ dnnl::memory::dims zero_based(const Shape& dilation) {
 
 }  // namespace
 
+namespace {
+
+// oneDNN's counterpart of a limit to our kernels. All CPUs with bfloat16 have VNNI.
+dnnl::cpu_isa counterpart(kernels::Isa cap) {
+  switch (cap) {
+    case kernels::Isa::portable:
+      return dnnl::cpu_isa::sse41;  // the least there is
+    case kernels::Isa::avx2:
+      return dnnl::cpu_isa::avx2_vnni;
+    case kernels::Isa::avx512:
+      return dnnl::cpu_isa::avx512_core;
+    case kernels::Isa::avx512_vnni:
+      return dnnl::cpu_isa::avx512_core_bf16;
+    case kernels::Isa::amx:
+      break;
+  }
+  return dnnl::cpu_isa::all;
+}
+
+}  // namespace
+
 const dnnl::engine& cpu_engine() {
-  static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  static const auto* engine = [] {
+    // Before anything else: oneDNN takes a limit until it has chosen its first kernel.
+    const kernels::Isa cap = kernels::environment_cap();
+    if (cap < kernels::native_isa()) dnnl::set_max_cpu_isa(counterpart(cap));
+    return new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return *engine;
 }
 
 namespace {
+
 const dnnl::engine* testing_engine = nullptr;
 thread_local const dnnl::engine* scoped_engine = nullptr;
 }  // namespace

@@ -109,9 +109,11 @@ void release_weights(const GraphModule& model) {
 
 }  // namespace
 
+std::string isa_name() { return kernels::isa_title(kernels::best_isa()); }
+
 bool native_bfloat16() {
   const CpuFeatures& f = cpu_features();
-  return (f.avx512bf16 || f.amx_bf16) && kernels::best_isa() >= kernels::Isa::avx512;
+  return (f.avx512bf16 || f.amx_bf16) && kernels::best_isa() >= kernels::Isa::avx512_vnni;
 }
 
 CompiledModel::CompiledModel(std::shared_ptr<GraphModule> lowered, std::vector<PassReport> passes)
@@ -204,8 +206,9 @@ std::string CompiledModel::explain_steps(const std::vector<StepReport>& steps) c
   const kernels::Isa used = kernels::best_isa();
   const std::string cap =
       used == kernels::native_isa() ? "" : cat(" (limited to ", kernels::isa_label(used), ")");
-  std::string out = cat("instruction set: ", isa_name(), cap, ", threads: ", num_threads(), "\n",
-                        saturation_summary(steps).to_string(), "\n");
+  std::string out =
+      cat("instruction set: ", kernels::isa_title(kernels::native_isa()), cap,
+          ", threads: ", num_threads(), "\n", saturation_summary(steps).to_string(), "\n");
   if (device_of(*module_, {}).type == DeviceType::XPU)
     out += cat("device: xpu, ", xpu::engine_name(), "\n");
   out += table(rows);

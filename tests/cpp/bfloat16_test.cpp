@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "graph_builder.h"
-#include "kernels/isa.h"
+#include "isa_cap.h"
 #include "pt2q/autocast.h"
 #include "pt2q/log.h"
 #include "pt2q/runtime.h"
@@ -85,17 +85,6 @@ TEST(Bfloat16, FloatModel) {
     EXPECT_EQ(dtype_of_step(*compiled, x, "onednn.conv.default", 0), "bfloat16");
   }
 }
-
-class IsaCap {
- public:
-  explicit IsaCap(kernels::Isa cap) : saved_(kernels::best_isa()) { kernels::set_isa_cap(cap); }
-  ~IsaCap() { kernels::set_isa_cap(saved_); }
-  IsaCap(const IsaCap&) = delete;
-  IsaCap& operator=(const IsaCap&) = delete;
-
- private:
-  kernels::Isa saved_;
-};
 
 TEST(Bfloat16, WithoutInstructionsTheSameDtypesComeOut) {
   const auto net = small_net();

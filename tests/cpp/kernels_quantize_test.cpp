@@ -1,7 +1,7 @@
 // kernels/quantize.h: every route equals the scalar reference bit for bit.
 #include <gtest/gtest.h>
 
-#include "kernels/isa.h"
+#include "isa_cap.h"
 #include "kernels/quantize.h"
 #include "kernels_test_util.h"
 
@@ -153,15 +153,18 @@ TYPED_TEST(QuantizeTest, PerChannelEqualsReference) {
 
 TEST(IsaCap, HoldsForHighwaysKernelsToo) {
   const int64_t all = hwy::SupportedTargets();
-  kernels::set_isa_cap(kernels::Isa::avx2);
-  EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX3_DL), 0);
-  kernels::set_isa_cap(kernels::Isa::portable);
-  EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL | HWY_SSE4), 0);
   const std::vector<float> x = hard_floats(1000, 1, 0.1);
   const QuantParams p{0.1, 3, 0, 255};
   std::vector<uint8_t> q(x.size()), expected(x.size());
-  quantize(x.data(), 1000, p, q.data());
-  kernels::set_isa_cap(kernels::Isa::amx);
+  {
+    const testing::IsaCap avx512(kernels::Isa::avx512);
+    EXPECT_EQ(hwy::SupportedTargets() & HWY_AVX3_DL, 0);
+    const testing::IsaCap avx2(kernels::Isa::avx2);
+    EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX3_DL), 0);
+    const testing::IsaCap portable(kernels::Isa::portable);
+    EXPECT_EQ(hwy::SupportedTargets() & (HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL | HWY_SSE4), 0);
+    quantize(x.data(), 1000, p, q.data());
+  }
   EXPECT_EQ(hwy::SupportedTargets(), all);
   quantize(x.data(), 1000, p, expected.data());
   EXPECT_TRUE(same_bits(q, expected));

@@ -3,20 +3,12 @@
 
 #include "base/cpu.h"
 #include "graph_builder.h"
-#include "kernels/isa.h"
+#include "isa_cap.h"
 
 namespace pt2q::testing {
 namespace {
 
 using kernels::Isa;
-
-class IsaCap {
- public:
-  explicit IsaCap(Isa isa) { kernels::set_isa_cap(isa); }
-  ~IsaCap() { kernels::set_isa_cap(Isa::amx); }
-  IsaCap(const IsaCap&) = delete;
-  IsaCap& operator=(const IsaCap&) = delete;
-};
 
 Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
 

@@ -23,8 +23,9 @@ Value run(GraphModule& model, const std::vector<Value>& inputs);
 void set_num_threads(int n);
 int num_threads();
 
-// The best integer instruction set this machine has: "AMX", "AVX512_VNNI", "AVX512", "AVX2" or
-// "BASELINE".
+// What integer kernels use, "AMX", "AVX512_VNNI", "AVX512", "AVX2" or "BASELINE": the best that
+// this machine has, up to the environment variable PT2Q_MAX_ISA. Throws ValueError when that names
+// none.
 std::string isa_name();
 // Whether float kernels compute in bfloat16 with instructions for it (AVX512-BF16 or AMX).
 bool native_bfloat16();
