@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/activation_curve.h"
 #include "kernels/affine.h"
 #include "kernels/elementwise.h"
 #include "pt2q/error.h"
@@ -111,31 +112,11 @@ bool try_fast(const EpilogueSpec& spec, double max_abs_acc, Epilogue& out) {
   return true;
 }
 
-}  // namespace
-
-Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t groups,
-                       double max_abs_acc) {
-  check_spec(spec, channels);
-  Epilogue out;
-  out.scale = padded(spec.scale, channels, groups);
-  out.bias = padded(spec.bias, channels, groups);
-  out.op_count = static_cast<int>(spec.ops.size());
-  std::copy(spec.ops.begin(), spec.ops.end(), out.ops);
-  for (const PostOp& op : spec.ops) {
-    if (op.kind != PostOpKind::add) continue;
-    out.has_add = true;
-    out.add = op;
-  }
-  out.out = spec.out;
-  out.inv_scale = inverse_scale(spec.out_scale);
-  out.zero_point = spec.out_zero_point;
-  out.qmin = spec.qmin;
-  out.qmax = spec.qmax;
-  out.fast = try_fast(spec, max_abs_acc, out);
-  return out;
+bool is_real_add(const EpilogueSpec& spec) {
+  if (spec.out != ElemType::f32 || spec.ops.size() > 1) return false;
+  return spec.ops.empty() ||
+         (spec.ops[0].kind == PostOpKind::add && spec.ops[0].residual_type == ElemType::f32);
 }
-
-namespace {
 
 // The elementwise operator an op stands for; not for `add`.
 UnaryStep unary_step(const PostOp& op) {
@@ -164,7 +145,43 @@ UnaryStep unary_step(const PostOp& op) {
   throw InternalError("epilogue: add is not an elementwise operator");
 }
 
+std::shared_ptr<const ActivationCurve> curve_of(const EpilogueSpec& spec, double max_abs_acc,
+                                                float inv_scale) {
+  if (is_real(spec.out) || spec.ops.size() != 1 || spec.ops[0].kind == PostOpKind::add)
+    return nullptr;
+  // Saturating integer packing is exact, and no value is NaN.
+  if (!(output_bound(spec, max_abs_acc) < 2147483000.0)) return nullptr;
+  const int32_t largest = std::max(std::abs(spec.qmin - spec.out_zero_point),
+                                   std::abs(spec.qmax - spec.out_zero_point));
+  return make_activation_curve(unary_step(spec.ops[0]).op, inv_scale,
+                               static_cast<float>(largest + 1));
+}
+
 }  // namespace
+
+Epilogue make_epilogue(const EpilogueSpec& spec, int64_t channels, int64_t groups,
+                       double max_abs_acc) {
+  check_spec(spec, channels);
+  Epilogue out;
+  out.scale = padded(spec.scale, channels, groups);
+  out.bias = padded(spec.bias, channels, groups);
+  out.op_count = static_cast<int>(spec.ops.size());
+  std::copy(spec.ops.begin(), spec.ops.end(), out.ops);
+  for (const PostOp& op : spec.ops) {
+    if (op.kind != PostOpKind::add) continue;
+    out.has_add = true;
+    out.add = op;
+  }
+  out.out = spec.out;
+  out.inv_scale = inverse_scale(spec.out_scale);
+  out.zero_point = spec.out_zero_point;
+  out.qmin = spec.qmin;
+  out.qmax = spec.qmax;
+  out.fast = try_fast(spec, max_abs_acc, out);
+  out.real = is_real_add(spec);
+  out.curve = curve_of(spec, max_abs_acc, out.inv_scale);
+  return out;
+}
 
 float post_op_scalar(const PostOp& op, float y) {
   return op.kind == PostOpKind::add ? y : unary_value(unary_step(op), y);

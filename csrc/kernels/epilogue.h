@@ -12,11 +12,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/shared_array.h"
 
 namespace pt2q::kernels {
+
+struct ActivationCurve;
 
 enum class ElemType { f32, u8, s8, bf16 };  // bf16: outputs only
 constexpr int elem_bytes(ElemType type) {
@@ -76,6 +79,10 @@ struct Epilogue {
   // True when the ops are [add] or nothing (relu/clip folded into qmin, qmax) and no value can be
   // NaN or leave the int32 range, so that saturating integer packing is exact.
   bool fast = false;
+  // True for float32 results without ops but an added float32 residual.
+  bool real = false;
+  // Not null: the only op is an activation, the result u8 or s8, and this is its shortcut.
+  std::shared_ptr<const ActivationCurve> curve;
 
   // u8 with zero point 0 and the whole range: saturating packs clamp.
   bool lean() const { return out == ElemType::u8 && zero_point == 0 && qmin == 0 && qmax == 255; }

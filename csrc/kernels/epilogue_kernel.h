@@ -2,12 +2,15 @@
 // region, after all other includes; V is a distinct type per ISA, so no two files share a function.
 //
 // V: F (16 floats), I (16 int32); load_i, load_f, set_f, to_float, to_int (rint half even), fma,
-// mul, mul_i, add, sub, div, min_f / max_f (second operand when either is NaN), select_lt(a, b, x,
-// y), zero_if_nan(i, f), load_q(ptr, n, is_s8), load_fn(ptr, n), store_fn(ptr, f, n),
-// store_bf16(ptr, f, n), store_q16(ptr, i, zero_point, qmin, qmax, n, is_s8) and store_q64 /
-// store_q32x2 / store_q16x4.
+// mul, mul_i, add, div, select_lt(a, b, x, y), zero_if_nan(i, f), load_q(ptr, n, is_s8),
+// load_fn(ptr, n), store_fn(ptr, f, n), store_bf16(ptr, f, n), store_q16(ptr, i, zero_point, qmin,
+// qmax, n, is_s8) and store_q64 / store_q32x2 / store_q16x4; kTables, whether looking up values
+// pays, and if so Table (32 floats), load_table(ptr), lookup(table, bits), whose low five bits
+// count, bits(f), sub, fnma(a, b, c) = c - a * b, positive(f) = max(f, 0), min_magnitude(a, b) and
+// max_magnitude, rounding_error(f) = f - rint(f), any_above(f, bound).
 #pragma once
 
+#include "kernels/activation_curve.h"
 #include "kernels/epilogue.h"
 
 namespace pt2q::kernels {
@@ -216,7 +219,82 @@ struct EpilogueKernel {
     }
   }
 
+  // The shortcut through an activation's curve. Sixty-four channels at a time: one look tells
+  // whether all are certain.
+  struct CurveArgs {
+    const ActivationCurve& curve;
+    typename V::Table table[4];
+
+    explicit CurveArgs(const ActivationCurve& c)
+        : curve(c),
+          table{V::load_table(c.coefficients[0]), V::load_table(c.coefficients[1]),
+                V::load_table(c.coefficients[2]), V::load_table(c.coefficients[3])} {}
+  };
+
+  static I curve_lane(const CurveArgs& a, const EpilogueBlock& b, int row, int c, F& doubt) {
+    const F magic = V::set_f(ActivationCurve::kMagic);
+    const F y = real(b, b.acc + row * b.acc_stride, c);
+    const F v = V::min_magnitude(y, V::set_f(a.curve.end));
+    const F rounded = V::fma(v, V::set_f(a.curve.per_step), magic);
+    const F t = V::fnma(V::sub(rounded, magic), V::set_f(a.curve.step), v);
+    const auto piece = V::bits(rounded);
+    F z = V::fma(V::lookup(a.table[3], piece), t, V::lookup(a.table[2], piece));
+    z = V::fma(z, t, V::lookup(a.table[1], piece));
+    z = V::fma(z, t, V::lookup(a.table[0], piece));
+    z = V::fma(V::positive(y), V::set_f(a.curve.inv_scale), z);
+    const I q = V::to_int(z);
+    doubt = V::max_magnitude(doubt, V::rounding_error(z));
+    return q;
+  }
+
+  static void exact_part(const Epilogue& e, const EpilogueBlock& b, int row, int c, int n) {
+    EpilogueBlock part = b;
+    part.acc += row * b.acc_stride + c;
+    part.rows = 1;
+    part.channels = n;
+    part.scale += c;
+    part.bias += c;
+    part.dst = static_cast<uint8_t*>(b.dst) + row * b.dst_stride + c;
+    general(e, part);
+  }
+
+  template <bool kS8>
+  static void curved(const Epilogue& e, const EpilogueBlock& b) {
+    const CurveArgs a(*e.curve);
+    const auto pack = V::template make_pack<kS8>(e.zero_point, e.qmin, e.qmax);
+    auto* const dst = static_cast<uint8_t*>(b.dst);
+    for (int row = 0; row < b.rows; ++row) {
+      int c = 0;
+      for (; c + 64 <= b.channels; c += 64) {
+        F doubt = V::set_f(0.0F);
+        const I q0 = curve_lane(a, b, row, c, doubt);
+        const I q1 = curve_lane(a, b, row, c + 16, doubt);
+        const I q2 = curve_lane(a, b, row, c + 32, doubt);
+        const I q3 = curve_lane(a, b, row, c + 48, doubt);
+        if (V::any_above(doubt, a.curve.certain)) {
+          exact_part(e, b, row, c, 64);
+        } else {
+          V::template store_q64<kS8>(dst + row * b.dst_stride + c, q0, q1, q2, q3, pack);
+        }
+      }
+      for (; c < b.channels; c += 16) {
+        const int n = b.channels - c < 16 ? b.channels - c : 16;
+        F doubt = V::set_f(0.0F);
+        const I q = curve_lane(a, b, row, c, doubt);
+        if (V::any_above(doubt, a.curve.certain)) {
+          exact_part(e, b, row, c, n);
+        } else {
+          V::template store_packed16<kS8>(dst + row * b.dst_stride + c, q, pack, n);
+        }
+      }
+    }
+  }
+
   static void run(const Epilogue& e, const EpilogueBlock& b) {
+    if constexpr (V::kTables) {
+      if (e.curve != nullptr)
+        return e.out == ElemType::s8 ? curved<true>(e, b) : curved<false>(e, b);
+    }
     if (!e.fast) return general(e, b);
     const bool s8 = e.out == ElemType::s8;
     if (!e.has_add) return s8 ? fast<true, false, false>(e, b) : fast<false, false, false>(e, b);

@@ -114,10 +114,13 @@ void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeig
   const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
   const double depth = static_cast<double>(weights->shape.in_c * s.kernel_h * s.kernel_w);
   epilogue = make_epilogue(given.epilogue, s.out_c, s.groups, depth * 255 * 128);
-  epilogue.fast = epilogue.fast && !spec.scaled_rows;
+  if (spec.scaled_rows) {
+    epilogue.fast = epilogue.real = false;
+    epilogue.curve = nullptr;
+  }
   epilogue_fn = epilogue_for(weights->route);
   dot = dot_table_for(weights->route);
-  stores = dot->stores && epilogue.fast;
+  stores = dot->stores && (epilogue.fast || epilogue.real);
   if (weights->route.tiles()) {
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
     fused = epilogue.fast && tile->flush[0] != nullptr;

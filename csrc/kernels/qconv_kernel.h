@@ -42,7 +42,7 @@ struct DotTap {
   int32_t quad = 0;
 };
 
-// Where a vector kernel with DotTable::stores puts its block when the epilogue is `fast`.
+// Where a vector kernel with DotTable::stores puts its block when the epilogue is `fast` or `real`.
 struct DotStore {
   const float* scale = nullptr;
   const float* bias = nullptr;
@@ -51,6 +51,7 @@ struct DotStore {
   const uint8_t* residual = nullptr;  // null without
   ptrdiff_t residual_stride = 0;      // bytes between pixels
   int channels = 0;                   // valid ones, at most 16 * panels
+  bool real = false;                  // float32, the residual too; what follows does not count
   // The epilogue's numbers, small ones repeated to 32 bits. s8 is computed as u8 shifted by 128.
   bool lean = false;
   bool lean_add = false;  // and the residual u8 without zero point

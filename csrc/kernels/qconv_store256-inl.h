@@ -18,6 +18,10 @@ class Store256 {
 
   template <int kPixels>
   [[gnu::always_inline]] void finish(const Acc (&acc)[kPixels][1]) const {
+    if (out_.real) {
+      if (out_.channels != 16) return put_real_tails(acc);
+      return residual_ != nullptr ? put_real<true>(acc) : put_real<false>(acc);
+    }
     if (out_.channels != 16) return put_tails(acc);
     residual_ != nullptr ? put<true>(acc) : put<false>(acc);
   }
@@ -54,6 +58,45 @@ class Store256 {
                                             _mm256_set1_epi32(out_.qmaxs));
     const __m256i flipped = _mm256_xor_si256(clamped, _mm256_set1_epi32(out_.flips));
     return _mm256_permutevar8x32_epi32(flipped, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
+
+  // Eight of the sixteen values, from the `half`th eight of scale and bias.
+  [[gnu::always_inline]] __m256 real(__m256i acc, int half) const {
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(out_.scale + 8 * half),
+                           _mm256_loadu_ps(out_.bias + 8 * half));
+  }
+
+  template <bool kAdd, int kPixels>
+  [[gnu::always_inline]] void put_real(const Acc (&acc)[kPixels][1]) const {
+#pragma GCC unroll 8
+    for (int i = 0; i < kPixels; ++i) {
+      auto* const to = reinterpret_cast<float*>(dst_ + i * step_);
+      __m256 lo = real(acc[i][0].lo, 0), hi = real(acc[i][0].hi, 1);
+      if (kAdd) {
+        const auto* const from =
+            reinterpret_cast<const float*>(residual_ + i * out_.residual_stride);
+        lo = _mm256_add_ps(lo, _mm256_loadu_ps(from));
+        hi = _mm256_add_ps(hi, _mm256_loadu_ps(from + 8));
+      }
+      _mm256_storeu_ps(to, lo);
+      _mm256_storeu_ps(to + 8, hi);
+    }
+  }
+
+  template <int kPixels>
+  [[gnu::always_inline]] void put_real_tails(const Acc (&acc)[kPixels][1]) const {
+    const auto bytes = static_cast<size_t>(out_.channels) * sizeof(float);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPixels; ++i) {
+      alignas(32) float buffer[16] = {};
+      if (residual_ != nullptr)
+        __builtin_memcpy(buffer, residual_ + i * out_.residual_stride, bytes);
+      const __m256 lo = real(acc[i][0].lo, 0), hi = real(acc[i][0].hi, 1);
+      const bool add = residual_ != nullptr;
+      _mm256_store_ps(buffer, add ? _mm256_add_ps(lo, _mm256_load_ps(buffer)) : lo);
+      _mm256_store_ps(buffer + 8, add ? _mm256_add_ps(hi, _mm256_load_ps(buffer + 8)) : hi);
+      __builtin_memcpy(dst_ + i * step_, buffer, bytes);
+    }
   }
 
   static __m128i load16(const uint8_t* p) {

@@ -22,6 +22,9 @@ class Store512 {
 
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void finish(const __m512i (&acc)[kPixels][kPanels]) const {
+    if (out_.real) {
+      return residual_ != nullptr ? put_real<true>(acc) : put_real<false>(acc);
+    }
     if (out_.channels != 16 * kPanels) return put_tails(acc);
     if (residual_ != nullptr) {
       return out_.lean_add ? put<Add::lean, true>(acc) : put<Add::any, false>(acc);
@@ -139,6 +142,24 @@ class Store512 {
       if (i + 1 < kPixels) put16(dst_ + (i + 1) * step_, _mm512_extracti32x4_epi32(x, 1));
       if (i + 2 < kPixels) put16(dst_ + (i + 2) * step_, _mm512_extracti32x4_epi32(x, 2));
       if (i + 3 < kPixels) put16(dst_ + (i + 3) * step_, _mm512_extracti32x4_epi32(x, 3));
+    }
+  }
+
+  template <bool kAdd, int kPixels, int kPanels>
+  [[gnu::always_inline]] void put_real(const __m512i (&acc)[kPixels][kPanels]) const {
+    const int left = out_.channels - 16 * (kPanels - 1);  // of the last panel
+    const auto last = static_cast<__mmask16>((1U << left) - 1);
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; ++i) {
+      auto* const to = reinterpret_cast<float*>(dst_ + i * step_);
+      const auto* const from = reinterpret_cast<const float*>(residual_ + i * residual_step_);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPanels; ++j) {
+        const __mmask16 valid = j + 1 < kPanels ? static_cast<__mmask16>(0xffff) : last;
+        __m512 y = real(acc[i][j], j);
+        if (kAdd) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, from + 16 * j));
+        _mm512_mask_storeu_ps(to + 16 * j, valid, y);
+      }
     }
   }
 

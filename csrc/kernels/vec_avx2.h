@@ -86,6 +86,8 @@ struct VecAvx2 {
     for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(t[i]);
   }
 
+  static constexpr bool kTables = false;
+
   template <bool kS8>
   static Pack make_pack(int32_t zero_point, int32_t qmin, int32_t qmax) {
     return {_mm256_set1_epi16(static_cast<int16_t>(zero_point)),

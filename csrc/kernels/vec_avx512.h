@@ -53,6 +53,24 @@ struct VecAvx512 {
     _mm_mask_storeu_epi8(p, mask(n), _mm512_cvtepi32_epi8(a));
   }
 
+  static constexpr bool kTables = true;
+  struct Table {
+    __m512 low, high;
+  };
+  static Table load_table(const float* p) { return {_mm512_loadu_ps(p), _mm512_loadu_ps(p + 16)}; }
+  static F lookup(const Table& t, I at) { return _mm512_permutex2var_ps(t.low, at, t.high); }
+  static I bits(F a) { return _mm512_castps_si512(a); }
+  static F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+  static F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+  static F positive(F a) { return _mm512_max_ps(a, _mm512_setzero_ps()); }
+  // Of the magnitudes, without sign.
+  static F min_magnitude(F a, F b) { return _mm512_range_ps(a, b, 0x0a); }
+  static F max_magnitude(F a, F b) { return _mm512_range_ps(a, b, 0x0b); }
+  static F rounding_error(F a) { return _mm512_reduce_ps(a, 0); }
+  static bool any_above(F a, float bound) {
+    return _mm512_cmp_ps_mask(a, _mm512_set1_ps(bound), _CMP_GT_OQ) != 0;
+  }
+
   template <bool kS8>
   static Pack make_pack(int32_t zero_point, int32_t qmin, int32_t qmax) {
     return {_mm512_set1_epi16(static_cast<int16_t>(zero_point)),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/bfloat16.h"
 
@@ -95,6 +96,44 @@ struct VecPortable {
   }
   static void store_q16(uint8_t* p, I a, int n) {
     for (int i = 0; i < n; ++i) p[i] = static_cast<uint8_t>(a.v[i]);
+  }
+
+  static constexpr bool kTables = true;  // slow here too, but tests then see it anywhere
+  struct Table {
+    const float* p;
+  };
+  static Table load_table(const float* p) { return {p}; }
+  static F lookup(const Table& t, I at) {
+    return map<F>([&](int i) { return t.p[at.v[i] & 31]; });
+  }
+  static I bits(F a) {
+    I r;
+    std::memcpy(r.v, a.v, sizeof r.v);
+    return r;
+  }
+  static F sub(F a, F b) {
+    return map<F>([&](int i) { return a.v[i] - b.v[i]; });
+  }
+  static F fnma(F a, F b, F c) {
+    return map<F>([&](int i) { return std::fma(-a.v[i], b.v[i], c.v[i]); });
+  }
+  static F positive(F a) {
+    return map<F>([&](int i) { return a.v[i] > 0.0F ? a.v[i] : 0.0F; });
+  }
+  static F min_magnitude(F a, F b) {
+    return map<F>([&](int i) { return std::fmin(std::fabs(a.v[i]), std::fabs(b.v[i])); });
+  }
+  static F max_magnitude(F a, F b) {
+    return map<F>([&](int i) { return std::fmax(std::fabs(a.v[i]), std::fabs(b.v[i])); });
+  }
+  static F rounding_error(F a) {
+    return map<F>([&](int i) { return a.v[i] - std::nearbyint(a.v[i]); });
+  }
+  static bool any_above(F a, float bound) {
+    for (const float v : a.v) {
+      if (v > bound) return true;
+    }
+    return false;
   }
 
   template <bool kS8>

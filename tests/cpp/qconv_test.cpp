@@ -338,6 +338,48 @@ TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
   }
 }
 
+// float32 results are stored as they are computed, the residual added on the way.
+TEST(QConv, RealResultsWithAndWithoutResidual) {
+  std::mt19937 rng(12);
+  for (const int64_t out : {5, 16, 24, 40, 64, 100, 320}) {
+    for (const bool residual : {false, true}) {
+      Case c;
+      c.spec.shape = conv(1, 5, 5, out == 320 ? 256 : 20, out, 1, 1, 0);
+      c.spec.src_zero_point = 7;
+      c.spec.dst_stride = out + 3;
+      c.spec.residual_stride = out + 5;
+      PostOp add;
+      add.kind = PostOpKind::add;
+      add.residual_type = ElemType::f32;
+      if (residual) c.spec.epilogue.ops = {add};
+      c.spec.epilogue.out = ElemType::f32;
+      set_scales(c, rng, true);
+      expect_all_routes_match(c, make_data(c, rng), "real " + std::to_string(out));
+    }
+  }
+}
+
+// Activations to integers take a shortcut; values in doubt take the long way.
+TEST(QConv, ActivationsToIntegersAreTheDefinitions) {
+  std::mt19937 rng(13);
+  for (const PostOpKind kind : {PostOpKind::gelu_erf, PostOpKind::gelu_tanh, PostOpKind::silu}) {
+    for (const float out_scale : {0.0002F, 0.01F, 0.2F}) {
+      Case c;
+      c.spec.shape = conv(1, 13, 7, 64, 150, 1, 1, 0);
+      c.spec.src_zero_point = 128;
+      c.spec.epilogue.ops = {{kind}};
+      c.spec.epilogue.out = out_scale == 0.01F ? ElemType::s8 : ElemType::u8;
+      c.spec.epilogue.out_zero_point = out_scale == 0.01F ? -100 : 17;
+      c.spec.epilogue.qmin = out_scale == 0.01F ? -127 : 2;
+      c.spec.epilogue.qmax = out_scale == 0.01F ? 127 : 255;
+      set_scales(c, rng, true);
+      for (float& scale : c.spec.epilogue.scale) scale *= 200 * out_scale;
+      c.spec.epilogue.out_scale = out_scale;
+      expect_all_routes_match(c, make_data(c, rng), "scale " + std::to_string(out_scale));
+    }
+  }
+}
+
 TEST(QConv, NonFiniteValuesFollowQuantizePerTensor) {
   std::mt19937 rng(5);
   Case c;
