@@ -24,6 +24,7 @@ import numpy as np
 import places  # noqa: F401  pt2q is the build tree's
 import pt2q as torch
 import workloads
+from nets import EncoderLayer
 from pt2q import nn
 from pt2q.vision import models
 
@@ -44,6 +45,11 @@ class Tokens(nn.Module):
         return x
 
 
+def encoder() -> nn.Module:
+    """MiniLM's layers, attention included, over [batch, tokens, 384]."""
+    return nn.Sequential(*(EncoderLayer(384, 12, 1536, False) for _ in range(6)))
+
+
 def image_shape(rng: np.random.Generator) -> Shape:
     return (int(rng.integers(1, 5)), 3, int(rng.integers(96, 257)), int(rng.integers(96, 257)))
 
@@ -55,6 +61,7 @@ def token_shape(rng: np.random.Generator) -> Shape:
 # name: (model, its dynamic dimensions, a random shape)
 MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...], Callable[[np.random.Generator], Shape]]] = {
     "tokens": (Tokens, (0, 1), token_shape),
+    "encoder": (encoder, (0, 1), token_shape),
     "resnet18": (models.resnet18, (0, 2, 3), image_shape),
     "mobilenet_v2": (models.mobilenet_v2, (0, 2, 3), image_shape),
 }
