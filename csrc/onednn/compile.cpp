@@ -270,9 +270,10 @@ std::unique_ptr<CompiledModel> compile(const GraphModule& model, const CompileOp
   pass_options.disabled.insert(options.disabled_passes.begin(), options.disabled_passes.end());
   lowered->propagate_shapes();
   std::vector<PassReport> passes;
-  const bool bfloat16 = options.bfloat16 || autocast_enabled(device_of(*lowered, {}).type);
+  const DeviceType device = device_of(*lowered, {}).type;
+  const bool bfloat16 = options.bfloat16 || autocast_enabled(device);
   if (bfloat16 && !native_bfloat16()) warn_once_without_bfloat16();
-  for (const PassRecord& r : run_passes(*lowered, lowering_passes(bfloat16), pass_options))
+  for (const PassRecord& r : run_passes(*lowered, lowering_passes(bfloat16, device), pass_options))
     passes.push_back({r.name, r.seconds, r.changed});
   release_weights(model);
   if (options.tuning == Tuning::Measure) {

@@ -15,6 +15,10 @@ namespace pt2q {
 bool freeze(GraphModule& module);
 // Drops dropout, alias, contiguous and other identities, and merges equal quantize nodes.
 bool remove_identities(GraphModule& module);
+// int8 activations become uint8: the same real values, every integer and zero point 128 higher.
+bool int8_to_uint8(GraphModule& module);
+// quantize, dequantize, clip and an equal quantize are one quantize with narrower bounds.
+bool clip_in_quantize(GraphModule& module);
 // quantize(dequantize(x)) with equal parameters is x.
 bool cancel_qdq(GraphModule& module);
 // Moves dequantize below operators that only move, select or clip values.
@@ -38,8 +42,8 @@ bool remove_dead(GraphModule& module);
 // Convolutions and matrix products take bfloat16 operands (autocast).
 bool cast_to_bfloat16(GraphModule& module);
 
-// `bfloat16`: with the pass of that name.
-std::vector<Pass> lowering_passes(bool bfloat16 = false);
+// `bfloat16`: with the pass of that name. Int8 activations stay int8 on a GPU.
+std::vector<Pass> lowering_passes(bool bfloat16 = false, DeviceType device = DeviceType::CPU);
 
 // --- shared by the passes ------------------------------------------------------------------------
 
@@ -57,6 +61,11 @@ std::optional<TensorQuant> read_quantize(const GraphModule& module, const Node* 
 std::optional<TensorQuant> read_dequantize(const GraphModule& module, const Node* node);
 bool same_parameters(const TensorQuant& a, const TensorQuant& b);
 
+// What relu, relu6, hardtanh and clamp to numbers clip to; none for other operators.
+struct ClipRange {
+  double low = 0, high = 0;
+};
+std::optional<ClipRange> clip_range_of(const Node* node);
 // The post-op a unary activation becomes ("relu", "clip(0.0, 6.0)"); empty when it is none.
 std::optional<std::string> post_op_of(const Node* node);
 

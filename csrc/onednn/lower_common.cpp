@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "base/strings.h"
 #include "onednn/lower.h"
@@ -75,14 +76,9 @@ std::optional<std::string> post_op_of(const Node* node) {
   if (node->op_or_null() == nullptr) return std::nullopt;
   const std::string& name = node->target();
   if (name == "aten.relu.default") return "relu";
-  if (name == "aten.relu6.default") return "clip(0.0, 6.0)";
-  if (name == "aten.hardtanh.default" || name == "aten.clamp.default") {
-    if (node->arg(1).is_none() || node->arg(2).is_none() || node->arg(1).is<Node*>() ||
-        node->arg(2).is<Node*>()) {
-      return std::nullopt;
-    }
-    return cat("clip(", double_to_string(node->arg(1).to_double()), ", ",
-               double_to_string(node->arg(2).to_double()), ")");
+  if (const auto range = clip_range_of(node)) {
+    if (!std::isfinite(range->low) || !std::isfinite(range->high)) return std::nullopt;
+    return cat("clip(", double_to_string(range->low), ", ", double_to_string(range->high), ")");
   }
   if (name == "aten.leaky_relu.default") return call_text("leaky_relu", node->arg(1).to_double());
   if (name == "aten.hardswish.default") return "hardswish";

@@ -12,12 +12,16 @@ namespace pt2q {
 // before float fusion, which takes what is left; attention goes first, because its products would
 // be taken one by one. Casts to bfloat16 come when batch norms are gone, and before patterns look
 // through them.
-std::vector<Pass> lowering_passes(bool bfloat16) {
+std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
   std::vector<Pass> passes = {
       {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
       {"remove_identities", "Dropout, aliases and other identities go.", remove_identities},
       {"fold_conv_bn", "Batch norms are folded into the operator in front of them.", fold_conv_bn},
       {"cast_to_bfloat16", "Convolutions and matrix products take bfloat16.", cast_to_bfloat16},
+      {"int8_to_uint8", "Activations are unsigned, as the CPU's instructions want them.",
+       int8_to_uint8},
+      {"clip_in_quantize", "Clipping of quantized values narrows the quantize in front of it.",
+       clip_in_quantize},
       {"propagate_int8", "Operators that only move values work on integers.", propagate_int8},
       {"quantize_before_cat", "Parts of a quantized concatenation are quantized one by one.",
        quantize_before_cat},
@@ -31,10 +35,12 @@ std::vector<Pass> lowering_passes(bool bfloat16) {
        fuse_float_compute},
       {"remove_dead", "Unused nodes and attributes go.", remove_dead},
   };
-  if (!bfloat16) {
-    passes.erase(std::find_if(passes.begin(), passes.end(),
-                              [](const Pass& p) { return p.name == "cast_to_bfloat16"; }));
-  }
+  const auto leave_out = [&](const char* name) {
+    passes.erase(
+        std::find_if(passes.begin(), passes.end(), [&](const Pass& p) { return p.name == name; }));
+  };
+  if (!bfloat16) leave_out("cast_to_bfloat16");
+  if (device != DeviceType::CPU) leave_out("int8_to_uint8");
   return passes;
 }
 

@@ -41,14 +41,23 @@ Node* dequantize_like(Graph& graph, Node* input, const Node* dequantize) {
   return graph.call_function(dequantize->target(), std::move(args));
 }
 
+bool is_zero(const Value& v) { return (v.is<int64_t>() || v.is<double>()) && v.to_double() == 0.0; }
+
 // relu on the integers: max(q, zero_point).
 Node* integer_relu(Graph& graph, Node* input, const TensorQuant& q) {
   return graph.call_function("aten.clamp.default", {input, q.zero_point, q.quant_max});
 }
 
+// Padding with real zeros: on the integers, with the zero point.
+bool pads_with_zeros(const Node* n) {
+  if (n->is_call("aten.constant_pad_nd.default")) return is_zero(n->arg(2));
+  return n->is_call("aten.pad.default") && n->arg(2).is<std::string>() &&
+         n->arg(2).as<std::string>() == "constant" && (n->arg(3).is_none() || is_zero(n->arg(3)));
+}
+
 bool push_below(GraphModule& module, Node* n) {
-  const bool relu = n->is_call("aten.relu.default");
-  if (!relu && !moves_values(n)) return false;
+  const bool relu = n->is_call("aten.relu.default"), pad = pads_with_zeros(n);
+  if (!relu && !pad && !moves_values(n)) return false;
   Node* dq = n->arg_node(0);
   const auto q = read_dequantize(module, dq);
   if (!q) return false;
@@ -57,6 +66,9 @@ bool push_below(GraphModule& module, Node* n) {
   Node* integers = nullptr;
   if (relu) {
     integers = integer_relu(graph, q->input, *q);
+  } else if (pad) {
+    integers =
+        graph.call_function("aten.constant_pad_nd.default", {q->input, n->arg(1), q->zero_point});
   } else {
     std::vector<Value> args = n->args();
     args[0] = q->input;

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "kernels/layout.h"
 #include "pt2q/error.h"
+#include "tensor/strided_copy.h"
 
 namespace pt2q {
 namespace {
@@ -114,10 +115,7 @@ void copy_layout(const void* src, const Shape& src_strides, void* dst, const Sha
       return;
     }
   }
-  const Tensor from =
-      Tensor::from_blob(const_cast<void*>(src), sizes, src_strides, dtype, nullptr, true);
-  Tensor to = Tensor::from_blob(dst, sizes, dst_strides, dtype, nullptr);
-  to.copy_(from);
+  copy_strided(dst, dst_strides, src, src_strides, sizes, itemsize(dtype));
 }
 
 void LayoutStep::run(RunContext& ctx) const {

@@ -1,4 +1,4 @@
-// Steps that only copy: concatenation of any type and table look-ups.
+// Steps that only copy: concatenation and padding of any type, and table look-ups.
 #include <cstring>
 
 #include "base/parallel.h"
@@ -9,6 +9,7 @@
 #include "onednn/plan_join.h"
 #include "onednn/step_makers.h"
 #include "pt2q/error.h"
+#include "tensor/strided_copy.h"
 
 namespace pt2q {
 namespace {
@@ -67,6 +68,50 @@ bool make_cat(PlanBuilder& builder, const Node& node, std::string*) {
   return true;
 }
 
+// --- pad -----------------------------------------------------------------------------------------
+
+// pad(x, amounts, value) and pad(x, amounts, "constant", value): fill, then copy a block. Negative
+// amounts cut off.
+bool make_pad(PlanBuilder& builder, const Node& node, std::string*) {
+  const bool any_mode = node.is_call("aten.pad.default");
+  if (any_mode && builder.plain_arg(node, 2).as<std::string>() != "constant") return false;
+  int x = builder.tensor_arg(node, 0);
+  if (x < 0) return false;
+  const PlanValue given = builder.value(x);
+  const Shape sizes = builder.result_sizes(node);
+  const bool images = sizes.size() == 4 && given.layout_known &&
+                      same_layout(given.sizes, given.strides, channels_last_of(given.sizes));
+  if (!images) x = builder.as_contiguous(x);
+  const Shape from_strides = builder.value(x).strides;
+  const Shape strides = images ? channels_last_of(sizes) : contiguous_strides(sizes);
+  Shape block = given.sizes;
+  int64_t skipped = 0, offset = 0;  // elements before the block in x and in the result
+  const std::vector<int64_t> amounts = builder.plain_arg(node, 1).to_ints();
+  for (size_t i = 0; i < amounts.size() / 2; ++i) {
+    const size_t d = sizes.size() - 1 - i;
+    const int64_t low = amounts[2 * i], high = amounts[2 * i + 1];
+    block[d] =
+        std::max<int64_t>(block[d] + std::min<int64_t>(low, 0) + std::min<int64_t>(high, 0), 0);
+    skipped += std::max<int64_t>(-low, 0) * from_strides[d];
+    offset += std::max<int64_t>(low, 0) * strides[d];
+  }
+  const Value value = builder.plain_arg(node, any_mode ? 3 : 2);
+  const Tensor filling = Tensor::full({1}, value.is_none() ? 0.0 : value.to_double(), given.dtype);
+  const int out = builder.new_value(sizes, strides, given.dtype);
+  const size_t size = itemsize(given.dtype);
+  const Shape step(sizes.size(), 0);
+  auto made = std::make_unique<KernelStep>([=](RunContext& ctx) {
+    copy_strided(ctx.data(out), strides, filling.raw_data(), step, sizes, size);
+    copy_strided(ctx.data<char>(out) + static_cast<size_t>(offset) * size, strides,
+                 ctx.data<const char>(x) + static_cast<size_t>(skipped) * size, from_strides, block,
+                 size);
+  });
+  made->info = builder.describe(node, "pt2q pad", out);
+  builder.add(std::move(made), {x}, {out});
+  builder.bind(node, out);
+  return true;
+}
+
 // --- embedding -----------------------------------------------------------------------------------
 
 template <typename Index>
@@ -120,6 +165,8 @@ bool make_embedding(PlanBuilder& builder, const Node& node, std::string*) {
 
 void add_copy_steps(StepMakerMap& makers) {
   makers["aten.cat.default"] = make_cat;
+  makers["aten.pad.default"] = make_pad;
+  makers["aten.constant_pad_nd.default"] = make_pad;
   makers["aten.embedding.default"] = make_embedding;
 }
 

@@ -5,6 +5,7 @@
 #include "pt2q/error.h"
 #include "pt2q/tensor.h"
 #include "tensor/strided.h"
+#include "tensor/strided_copy.h"
 
 namespace pt2q {
 namespace {
@@ -18,6 +19,21 @@ Tensor empty_like_layout(const Tensor& t, DType dtype) {
     return Tensor::empty(t.sizes(), dtype, MemoryFormat::ChannelsLast3d);
   }
   return Tensor::empty(t.sizes(), dtype);
+}
+
+template <typename To, typename From>
+void convert_strided(To* to, const From* from, const CopyLoops& loops) {
+  if (loops.sizes.empty()) {
+    *to = convert_element<To>(*from);
+    return;
+  }
+  const int64_t n = loops.sizes.back(), to_step = loops.to.back(), from_step = loops.from.back();
+  CopyWalk at(loops, 1, 0);
+  for (int64_t row = loops.outer(1); row > 0; --row, at.next()) {
+    To* out = to + at.to();
+    const From* in = from + at.from();
+    for (int64_t i = 0; i < n; ++i) out[i * to_step] = convert_element<To>(in[i * from_step]);
+  }
 }
 
 }  // namespace
@@ -34,27 +50,14 @@ void Tensor::copy_(const Tensor& source) {
     std::memmove(target, from, static_cast<size_t>(nbytes()));
     return;
   }
+  if (dtype() == source.dtype()) {
+    return copy_strided(target, strides(), from, source.strides(), sizes(), itemsize(dtype()));
+  }
+  const CopyLoops loops(sizes(), strides(), source.strides());
   visit_dtype(dtype(), [&](auto to) {
     using To = decltype(to);
     visit_dtype(source.dtype(), [&](auto tag) {
-      using From = decltype(tag);
-      auto* out = static_cast<To*>(target);
-      const auto* in = static_cast<const From*>(from);
-      const auto convert = [](From v) {
-        if constexpr (std::is_same_v<To, From>) {
-          return v;
-        } else {
-          return convert_element<To>(v);
-        }
-      };
-      if (same_order) {
-        const int64_t n = numel();
-        for (int64_t i = 0; i < n; ++i) out[i] = convert(in[i]);
-        return;
-      }
-      for (StridedIterator<2> it(sizes(), {strides(), source.strides()}); !it.done(); it.next()) {
-        out[it.offset(0)] = convert(in[it.offset(1)]);
-      }
+      convert_strided(static_cast<To*>(target), static_cast<const decltype(tag)*>(from), loops);
     });
   });
 }

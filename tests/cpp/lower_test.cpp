@@ -83,7 +83,7 @@ Node* inverted_residual(NetBuilder& b, Node* x, int64_t in, int64_t out, int64_t
   return stride == 1 && in == out ? b.add(x, y) : y;
 }
 
-TEST(Lower, MobileNetFromTheX86Quantizer) {
+std::unique_ptr<GraphModule> make_mobilenet() {
   NetBuilder b;
   Node* x = b.input("x", {1, 3, 32, 32});
   Node* y = b.op("aten.hardtanh.default",
@@ -92,7 +92,11 @@ TEST(Lower, MobileNetFromTheX86Quantizer) {
   y = inverted_residual(b, y, 8, 16, 2);
   y = inverted_residual(b, y, 16, 16, 1);
   y = b.linear(b.flatten(b.global_pool(y)), 16, 10);
-  auto m = b.finish(Value::List{y});
+  return b.finish(Value::List{y});
+}
+
+TEST(Lower, MobileNetFromTheX86Quantizer) {
+  auto m = make_mobilenet();
   auto original = m->deep_copy();
   const Tensor in = random_tensor({1, 3, 32, 32}, 4);
   quantize_x86(*m, in);
@@ -128,6 +132,31 @@ TEST(Lower, SymmetricSignedActivationsFromTheXnnpackQuantizer) {
   quantize(*m, quantizer, x);
   auto c = check(*m, *original, x, 0.15);
   EXPECT_EQ(op_counts(c->module()).at("pt2q.qconv.default"), 3);
+}
+
+// XNNPACK annotates a layer and its hardtanh one by one, with shared parameters and signed
+// integers.
+TEST(Lower, UnsignedAndClippedQuantizesGiveTheSameBits) {
+  auto m = make_mobilenet();
+  auto original = m->deep_copy();
+  const Tensor x = random_tensor({1, 3, 32, 32}, 4);
+  XNNPACKQuantizer quantizer;
+  quantizer.set_global(get_symmetric_quantization_config(true));
+  quantize(*m, quantizer, x);
+  auto c = check(*m, *original, x, 0.2);
+  EXPECT_EQ(op_counts(c->module()).count("aten.hardtanh.default"), 0U);
+  for (const StepReport& step : c->steps({x})) {
+    EXPECT_NE(step.dtype.substr(0, 4), "int8") << step.node;
+    if (starts_with(step.op, "pt2q.q")) {
+      EXPECT_EQ(step.dtype, "uint8 -> uint8") << step.node;
+    }
+  }
+
+  CompileOptions options;
+  options.disabled_passes = {"int8_to_uint8", "clip_in_quantize"};
+  auto plain = compile(*m, options);
+  EXPECT_EQ(op_counts(plain->module()).at("aten.hardtanh.default"), 7);
+  EXPECT_TRUE(same_bits(first((*c)({x})), first((*plain)({x}))));
 }
 
 TEST(Lower, SaveForLaterQuantizeNodesInsideTheGraphAreUnderstood) {

@@ -194,6 +194,34 @@ TEST(Plan, DynamicBatchAndIntegerNodes) {
   EXPECT_EQ(first(run(*m, {Tensor::zeros({0, 6})})).sizes(), (Shape{0, 2, 3}));
 }
 
+// Amounts from the last dimension on; negative ones cut off, and may leave nothing to copy.
+TEST(Plan, ConstantPaddingCopiesABlock) {
+  const std::vector<std::vector<int64_t>> amounts = {
+      {1, 2}, {0, 0, 1, 0}, {2, -1, -2, 3}, {0, 0, 0, 0, 3, 1, 1, 0}, {-9, 12}};
+  for (const DType dtype : {DType::Float32, DType::UInt8, DType::Int64}) {
+    for (const auto& padding : amounts) {
+      for (const auto format : {MemoryFormat::Contiguous, MemoryFormat::ChannelsLast}) {
+        NetBuilder b;
+        Node* x = b.input("x", {2, 3, 6, 7}, dtype);
+        Node* same = b.op("aten.pad.default", {x, padding});
+        auto m = b.finish(
+            Value::List{same, b.op("aten.constant_pad_nd.default", {x, padding, int64_t{5}})});
+        Tensor in = Tensor::empty({2, 3, 6, 7});
+        for (int64_t i = 0; i < in.numel(); ++i)
+          in.mutable_data<float>()[i] = static_cast<float>(i % 200);
+        const std::vector<Value> inputs{in.to(dtype).contiguous(format)};
+        const auto got = run(*m, inputs).list(), want = run_reference(*m, inputs).list();
+        for (size_t i = 0; i < 2; ++i) {
+          EXPECT_EQ(got[i].as<Tensor>().sizes(), want[i].as<Tensor>().sizes());
+          EXPECT_TRUE(
+              same_bits(got[i].as<Tensor>().contiguous(), want[i].as<Tensor>().contiguous()));
+        }
+        EXPECT_FALSE(uses_reference(*m, inputs));
+      }
+    }
+  }
+}
+
 TEST(Plan, EmptyBatchGivesEmptyOutputs) {
   auto m = make_resnet(2, {1}, false, true, 16, 8);
   m->graph().placeholders()[0]->meta.val =

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "pt2q/error.h"
 #include "tensor/half.h"
 
@@ -41,6 +43,61 @@ TEST(Tensor, SliceSelectExpand) {
   EXPECT_EQ(t.select(1, 0).unsqueeze(1).expand({2, 4}).sizes(), (Shape{2, 4}));
   EXPECT_THROW(t.select(0, 2), IndexError);
   EXPECT_THROW(t.reshape({4}), ValueError);
+}
+
+// Every permutation of a strided block, every element size, against an index by index copy.
+template <typename T>
+void check_permuted_copies() {
+  const Shape sizes{3, 1, 17, 5, 33};
+  std::vector<size_t> order{0, 1, 2, 3, 4};
+  Tensor source = Tensor::empty({4, 2, 19, 6, 35}, DTypeOf<T>::value);
+  for (int64_t i = 0; i < source.numel(); ++i) source.mutable_data<T>()[i] = static_cast<T>(i * 7);
+  for (size_t d = 0; d < sizes.size(); ++d)
+    source = source.slice(static_cast<int64_t>(d), 1, 1 + sizes[d]);
+  do {
+    Shape shape;
+    for (const size_t d : order) shape.push_back(sizes[d]);
+    std::vector<int64_t> back(5), dims(5);
+    for (size_t i = 0; i < 5; ++i) dims[i] = static_cast<int64_t>(order[i]);
+    for (size_t i = 0; i < 5; ++i) back[order[i]] = static_cast<int64_t>(i);
+    const Tensor got = source.permute(dims).contiguous();
+    ASSERT_EQ(got.sizes(), shape);
+    const Tensor again = got.permute(back);
+    for (int64_t a = 0; a < 3; ++a)
+      for (int64_t c = 0; c < 17; ++c)
+        for (int64_t d = 0; d < 5; ++d)
+          for (int64_t e = 0; e < 33; ++e) {
+            const auto& g = again.strides();
+            const auto& s = source.strides();
+            ASSERT_EQ(again.data<T>()[a * g[0] + c * g[2] + d * g[3] + e * g[4]],
+                      source.data<T>()[a * s[0] + c * s[2] + d * s[3] + e * s[4]]);
+          }
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST(Tensor, PermutedCopiesOfEveryElementSize) {
+  check_permuted_copies<uint8_t>();
+  check_permuted_copies<int16_t>();
+  check_permuted_copies<float>();
+  check_permuted_copies<int64_t>();
+}
+
+TEST(Tensor, CopyOfAnExpandedOneElementAndEmptyTensor) {
+  Tensor row = Tensor::from_vector<float>({1, 2, 3}, {1, 3});
+  const Tensor wide = row.expand({4, 3}).contiguous();
+  EXPECT_EQ(std::vector<float>(wide.data<float>(), wide.data<float>() + 12),
+            (std::vector<float>{1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 3}));
+  const Tensor tall = row.transpose(0, 1).expand({3, 2}).contiguous();
+  EXPECT_EQ(std::vector<float>(tall.data<float>(), tall.data<float>() + 6),
+            (std::vector<float>{1, 1, 2, 2, 3, 3}));
+  Tensor one = Tensor::empty({});
+  one.copy_(row.select(0, 0).select(0, 2));
+  EXPECT_EQ(one.item(), 3);
+  EXPECT_EQ(row.slice(1, 0, 0).transpose(0, 1).contiguous().sizes(), (Shape{0, 1}));
+  Tensor integers = Tensor::empty({3, 4}, DType::Int32);
+  integers.copy_(wide.transpose(0, 1));  // converts while it transposes
+  EXPECT_EQ(std::vector<int32_t>(integers.data<int32_t>(), integers.data<int32_t>() + 12),
+            (std::vector<int32_t>{1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3}));
 }
 
 TEST(Tensor, ReadOnlyMemoryRefusesWrites) {
