@@ -274,13 +274,7 @@ def _give_up(*_: Any) -> None:
     raise TimeoutError("took too long")
 
 
-def main() -> int:
-    enter_venv()
-    import torch
-
-    import pt2q
-    import report as reporting
-
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--only", default="", help="part of the operator's name")
     parser.add_argument("--no-onnx", action="store_true", help="leave ONNX Runtime out: exporting takes seconds per operator")  # fmt: skip
@@ -288,7 +282,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.15, help="per operator")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    enter_venv()
+    import torch
+
+    import pt2q
+    import report as reporting
+
     warnings.simplefilter("ignore")
     torch.set_num_threads(args.threads)
     torch.set_grad_enabled(False)

@@ -20,7 +20,7 @@ import subprocess
 import sys
 from typing import Any
 
-from places import BUILT, RESULTS, ROOT, WORK
+from places import RESULTS, ROOT, WORK
 
 VENV = ROOT / ".venv-peers"
 # Least signal-to-noise ratio in dB against float32. Random weights: int8 noise is large but not absurd.
@@ -41,8 +41,6 @@ def enter_venv() -> None:
         subprocess.run([*pip, "-r", str(wanted)], check=True)
         stamp.write_text(wanted.read_text())
     if pathlib.Path(sys.prefix).resolve() != VENV.resolve():
-        paths = [str(BUILT / "python"), os.environ.get("PYTHONPATH", "")]
-        os.environ["PYTHONPATH"] = os.pathsep.join(p for p in paths if p)
         python = str(VENV / "bin" / "python")
         os.execv(python, [python, *sys.argv])
 
@@ -176,12 +174,12 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    args = arguments()
     enter_venv()
     import report as reporting
     from contenders import CONTENDERS
     from workloads import CASES, Case
 
-    args = arguments()
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     known = [n for n, spec in CONTENDERS.items() if spec.kind != "calibrate"]

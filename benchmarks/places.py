@@ -1,7 +1,9 @@
-"""Where things are. Importing this makes the pt2q of the build tree importable: no PYTHONPATH is needed."""
+"""Where things are. Importing this makes the pt2q of the build tree the one that this process and those it
+starts import: no PYTHONPATH is needed."""
 
 from __future__ import annotations
 
+import os
 import pathlib
 import sys
 
@@ -12,4 +14,7 @@ PEAK = BUILT / "benchmarks" / "cpp" / "peak"  # measures what the machine can do
 WORK = ROOT / "build" / "bench"  # artifacts
 RESULTS = HERE / "results"
 
-sys.path.insert(0, str(BUILT / "python"))
+_PYTHON = str(BUILT / "python")
+_others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p not in ("", _PYTHON)]
+os.environ["PYTHONPATH"] = os.pathsep.join([_PYTHON, *_others])
+sys.path.insert(0, _PYTHON)

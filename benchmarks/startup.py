@@ -72,8 +72,7 @@ def artifacts(case: Case, folder: pathlib.Path) -> None:
 def run(folder: pathlib.Path, variant: str, threads: int) -> dict[str, Any]:
     kind, load, compile_ = VARIANTS[variant]
     argument = json.dumps([str(folder / f"{kind}.pt2"), str(folder / "inputs.npz"), threads, load, compile_])
-    paths = os.pathsep.join([str(pathlib.Path(pt2q.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])  # fmt: skip
-    env = dict(os.environ, PYTHONPATH=paths, PT2Q_CACHE_DIR=str(folder / "cache"))
+    env = dict(os.environ, PT2Q_CACHE_DIR=str(folder / "cache"))
     done = subprocess.run([sys.executable, "-c", _PROCESS, argument], capture_output=True, text=True, check=True, env=env)  # fmt: skip
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 

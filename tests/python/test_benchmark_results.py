@@ -1,9 +1,12 @@
-"""benchmarks/compare.py: what it takes for a number, and what it refuses."""
+"""benchmarks/compare.py: what it takes for a number, and what it refuses; and that every program starts."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
+
+import pytest
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "benchmarks"
 OLD = {
@@ -54,3 +57,20 @@ def test_other_machines_and_formats_are_refused(tmp_path):
     assert compare(tmp_path, changed(isa="AMX"), "--any-machine")[0] == 0
     code, _, error = compare(tmp_path, {**changed(), "format": 2})
     assert code != 0 and "format 2, expected 1" in error
+
+
+PROGRAMS = sorted(p.stem for p in FOLDER.glob("*.py") if "def main() -> " in p.read_text() and "add_argument" in p.read_text())
+
+
+@pytest.mark.skipif(
+    not (FOLDER.parent / "build/release/python/pt2q").is_dir(), reason="NO RELEASE BUILD: benchmarks were not started"
+)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_says_what_it_does(program, tmp_path):
+    """Without PYTHONPATH and without the libraries it compares with; nothing is installed or measured."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [sys.executable, FOLDER / f"{program}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:") and "--" in done.stdout
+    assert not list(tmp_path.iterdir())
