@@ -21,14 +21,15 @@ class CompiledModel:
     NumPy in, NumPy out; Tensor in, Tensor out. Calls may come from several threads.
     """
 
-    def __init__(self, model: Any, options: dict[str, Any]) -> None:
+    def __init__(self, model: Any, options: dict[str, Any], backend: Any = None) -> None:
         self._orig_mod = model
+        self._backend = backend  # the user's, in place of this compiler
         self._options = options
         self._lock = threading.Lock()
         self._by_signature: dict[Any, Any] = {}
         self._latest: Any = None
-        self._captured = isinstance(model, _core.GraphModule)
-        if self._captured:
+        self._at_once = isinstance(model, _core.GraphModule) and backend is None
+        if self._at_once:
             self._compiled_for((), {})
         elif callable(model):
             functools.update_wrapper(self, model, updated=())
@@ -54,6 +55,7 @@ class CompiledModel:
             Error: of a call, in its turn and of the type the plain call raises; the message begins
                 with the item's index. An exception of ``iterable`` follows the results before it.
         """
+        self._refuse_backend("async_map")
         if streams is not None and streams < 1:
             raise _core.ValueError(f"async_map: streams must be positive, got {streams}")
         if not isinstance(iterable, Iterable):
@@ -93,7 +95,7 @@ class CompiledModel:
     def _compiled_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What runs for these arguments: of a graph one variant per state of autocast."""
         key: Any = _core._autocast_state()
-        if not self._captured:
+        if not self._at_once:
             training = getattr(self._orig_mod, "training", False)
             key = (key, training, _signature(args), _signature(kwargs))
         found = self._by_signature.get(key)
@@ -101,14 +103,31 @@ class CompiledModel:
             with self._lock:
                 found = self._by_signature.get(key)
                 if found is None:
-                    graph = self._orig_mod if self._captured else _capture(self._orig_mod, args, kwargs)
-                    found = self._by_signature[key] = _core._compile(graph, **self._options)
+                    found = self._by_signature[key] = self._lower(args, kwargs)
         self._latest = found
         return found
 
+    def _lower(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        graph = self._orig_mod
+        if not isinstance(graph, _core.GraphModule):
+            graph = _capture(graph, args, kwargs)
+        if self._backend is None:
+            return _core._compile(graph, **self._options)
+        from pt2q import _pytree
+
+        found = self._backend(graph, _pytree.flatten((args, kwargs))[0])
+        if not callable(found):
+            raise _core.TypeError(f"the backend must return what to call, got {type(found).__name__}")
+        return found
+
+    def _refuse_backend(self, what: str) -> None:
+        if self._backend is not None:
+            raise _core.NotImplementedError(f"{what}: the model is run by a backend of the user's")
+
     def _lowered(self, args: tuple[Any, ...] = ()) -> Any:
         """What the last call ran; for a module, what these arguments would run."""
-        if args and not self._captured:
+        self._refuse_backend("reports")
+        if args and not self._at_once:
             return self._compiled_for(args, {})
         if self._latest is None:
             raise _core.RuntimeError(
@@ -189,7 +208,7 @@ def _signature(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_signature(v) for v in value)
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return (tuple(value.shape), str(value.dtype))
+        return tuple(value.shape), value.dtype
     return value
 
 
@@ -242,8 +261,9 @@ def compile(
             whole.
         mode: of ``torch.compile``; one that begins with ``"max-autotune"`` means ``tune="measure"`` where
             ``tune`` is not given, others have no effect.
-        backend: ``"inductor"`` and other known names mean this compiler; a callable is called with
-            (graph module, example inputs) as in PyTorch when the model is a graph.
+        backend: ``"inductor"`` and other known names mean this compiler. A callable takes its place: it
+            is called with (graph module, list of inputs) at the first call of every combination of shapes
+            and dtypes, and what it returns is called instead, with the arguments as they are.
         disable: return the model itself.
         strict: raise when a layer with quantized operands would run in float.
         disabled_passes: passes to leave out, by name (see ``CompiledModel.passes``).
@@ -259,7 +279,9 @@ def compile(
         A :class:`CompiledModel`.
 
     Raises:
-        ValueError: the model is prepared but not converted; ``tune`` is neither; negative seconds.
+        ValueError: the model is prepared but not converted; ``tune`` is neither; negative seconds; the
+            backend's name is not known.
+        TypeError: the model or the backend cannot be called.
         RuntimeError: ``strict``, and a quantized layer has no int8 kernel.
     """
     if model is None:
@@ -288,6 +310,8 @@ def compile(
     if isinstance(backend, str) and backend not in _DEFAULT_BACKENDS:
         known = ", ".join(_DEFAULT_BACKENDS)
         raise _core.ValueError(f"unknown backend {backend!r}: expected one of {known}")
+    if not isinstance(backend, str) and not callable(backend):
+        raise _core.TypeError(f"backend must be a name or a function, got {type(backend).__name__}")
     if not callable(model):
         raise _core.TypeError(f"compile expects a model or a function, got {type(model).__name__}")
     return CompiledModel(
@@ -299,4 +323,5 @@ def compile(
             "measure": tune == "measure" or (tune is None and (mode or "").startswith("max-autotune")),
             "tuning_seconds": float(tuning_seconds),
         },
+        None if isinstance(backend, str) else backend,
     )
