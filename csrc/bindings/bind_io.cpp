@@ -1,6 +1,7 @@
 // Files: exported programs, state dictionaries, safetensors.
 #include <pybind11/stl.h>
 
+#include "base/strings.h"
 #include "bindings/bindings.h"
 #include "bindings/caster.h"
 #include "bindings/quantized.h"
@@ -43,12 +44,15 @@ struct ToPython {
 
 py::object to_python(const StateValue& state) { return std::visit(ToPython(), state.value); }
 
-StateValue from_python(const std::string& name, const py::handle& object) {
+StateValue from_python(const std::string& name, const py::handle& object, int depth = 0) {
+  constexpr int kDeepest = 16;  // what load_full_state_dict reads back
   if (object.is_none()) return {None()};
   if (py::isinstance<PyQuantized>(object)) return {object.cast<const PyQuantized&>().tensor};
   if (py::isinstance<py::tuple>(object)) {
+    if (depth == kDeepest)
+      throw ValueError(cat("'", name, "' holds tuples nested deeper than ", kDeepest));
     StateValue::List items;
-    for (const py::handle item : object) items.push_back(from_python(name, item));
+    for (const py::handle item : object) items.push_back(from_python(name, item, depth + 1));
     return {std::move(items)};
   }
   const Value value = value_from_python(object);

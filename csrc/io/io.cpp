@@ -19,4 +19,13 @@ std::string dump_json(const Json& value) {
   }
 }
 
+const Tensor& saveable(const std::string& entry, const Tensor& tensor) {
+  if (!tensor.defined()) throw ValueError(cat("'", entry, "' is an undefined tensor"));
+  if (tensor.node() != nullptr) {
+    throw ValueError(cat("'", entry, "' is a tensor of a capture, which has no value yet"),
+                     "save after the capture");
+  }
+  return tensor;
+}
+
 }  // namespace pt2q

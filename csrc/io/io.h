@@ -24,6 +24,9 @@ void write_pt2(const GraphModule& model, const std::map<std::string, std::string
 
 Tensor load_npy(const std::shared_ptr<Source>& source, const LoadLimits& limits);
 
+// `tensor`; throws ValueError naming the entry where it has no value to be saved.
+const Tensor& saveable(const std::string& entry, const Tensor& tensor);
+
 ZipLimits zip_limits(const LoadLimits& limits);
 
 // JSON text, ASCII only; strings that are no valid UTF-8 give ValueError.

@@ -69,7 +69,7 @@ std::string pickle(PickleGraph* graph, std::vector<StorageGroup>* storages);
 // --- torch.save archives (.pth) ------------------------------------------------------------------
 PickleGraph read_torch_save(const std::shared_ptr<Source>& source, const LoadLimits& limits);
 void write_torch_save(PickleGraph* graph, Sink* sink);
-FullStateDict full_state_dict_of(const PickleGraph& graph);
+FullStateDict full_state_dict_of(const PickleGraph& graph, const LoadLimits& limits);
 // The tensors of a dict from strings to tensors. With `nested`, also of one under "state_dict".
 StateDict state_dict_of(const PickleGraph& graph, bool nested);
 

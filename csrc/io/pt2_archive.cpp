@@ -7,8 +7,6 @@
 namespace pt2q {
 namespace {
 
-constexpr int64_t kSchemaMajor = 8;
-
 std::string read_text(const ZipReader& zip, const std::string& name) {
   return std::string(zip.read(name).text());
 }

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
-#include "base/memory.h"
 #include "base/strings.h"
-#include "io/pt2_functionalize.h"
-#include "ir/view_inverse.h"
+#include "io/pt2_inplace.h"
+#include "io/pt2_spec.h"
 #include "pt2q/error.h"
 #include "pt2q/op.h"
 
@@ -20,6 +19,17 @@ bool is_check(const std::string& target) {
          starts_with(target, "aten._functional_assert_async");
 }
 
+const char* kind_text(AttrKind kind) {
+  switch (kind) {
+    case AttrKind::Parameter:
+      return "parameter";
+    case AttrKind::Constant:
+      return "constant";
+    default:
+      return "buffer";
+  }
+}
+
 class Builder {
  public:
   Builder(Pt2Archive archive, const LoadLimits& limits)
@@ -28,7 +38,12 @@ class Builder {
         file_(parse_file_graph(json_field(program_, "graph"), limits)),
         aliases_(file_.nodes),
         live_(find_liveness(file_, aliases_)),
-        module_(std::make_unique<GraphModule>()) {}
+        module_(std::make_unique<GraphModule>()),
+        writes_(
+            file_, aliases_, live_, &values_,
+            [this](const FileNode& node, const std::string& op, std::vector<Value> args,
+                   const std::string& name) { return call(node, op, std::move(args), {}, name); }) {
+  }
 
   std::unique_ptr<GraphModule> build() {
     check_operators();
@@ -38,7 +53,7 @@ class Builder {
     for (size_t i = 0; i < file_.nodes.size(); ++i) {
       try {
         if (!live_.needed[i]) {
-          refuse_lost_write(file_.nodes[i]);
+          writes_.refuse_lost_write(file_.nodes[i]);
           continue;
         }
         add_node(file_.nodes[i], i);
@@ -202,8 +217,7 @@ class Builder {
     const Tensor& tensor = it->second.tensor;
     check_meta(value, Value(TensorMeta{to_sym(tensor.sizes()), tensor.dtype(), Device()}));
     if (!module_->has_attr(name)) module_->set_attr(name, tensor, kind);
-    attributes_.insert(value);
-    if (kind == AttrKind::Buffer || kind == AttrKind::NonPersistentBuffer) buffers_.insert(value);
+    writes_.add_attribute(value, cat(kind_text(kind), " '", name, "'"));
     if (!used) return;
     Node* node = module_->graph().get_attr(name);
     node->meta.val = TensorMeta{to_sym(tensor.sizes()), tensor.dtype(), Device()};
@@ -291,13 +305,17 @@ class Builder {
     if (is_inplace(node.target) && !written)
       throw NotImplementedError("this in-place operator is not supported");
     if (written) {  // by position: the functional form may name its arguments differently
+      if (first_reference(node).empty())
+        throw FileError("it writes to something that is no tensor");
       args = normalize_args(op, std::move(args), kwargs);
       kwargs.clear();
     }
     Node* created =
         call(node, written ? op.functional : op.name, std::move(args), kwargs, value_name(node));
     if (written) {
-      rebind(node, index, keep_dtype(node, created));
+      created = keep_dtype(node, created);
+      check_meta(first_reference(node), created->meta.val);
+      writes_.rebind(index, created);
     } else {
       bind_outputs(node, created);
     }
@@ -317,7 +335,7 @@ class Builder {
         !created->op().returns_list()) {
       check_meta(node.outputs[0].name, created->meta.val);
       define(node.outputs[0].name, created);
-      if (alias_kind(node) == AliasKind::View) views_[node.outputs[0].name] = created;
+      if (alias_kind(node) == AliasKind::View) writes_.add_view(node.outputs[0].name, created);
       return;
     }
     const bool one_list = node.outputs.size() == 1 && node.outputs[0].kind == Kind::List;
@@ -339,158 +357,6 @@ class Builder {
     }
   }
 
-  // --- in-place operators ------------------------------------------------------------------------
-  // After `node` has written its first argument, that name and all names that share its memory
-  // stand for the new value.
-  void rebind(const FileNode& node, size_t index, Node* result) {
-    const std::string& written = first_reference(node);
-    if (attributes_.count(written) > 0) refuse_buffer_write(written);
-    check_meta(written, result->meta.val);
-    std::map<std::string, Node*> updated = {{written, result}};
-    for (const FileValue& output : node.outputs)
-      for_each_reference(output, [&](const std::string& name) { updated[name] = result; });
-    update_aliases(written, index, &updated);
-    for (const auto& [name, value] : updated) values_[name] = value;
-  }
-
-  [[noreturn]] static void refuse_buffer_write(const std::string& name) {
-    throw NotImplementedError(
-        cat("the model changes its buffer '", name,
-            "' while running; state that outlives a call is not supported"),
-        "export the model in evaluation mode, or pass the state as input and output");
-  }
-
-  // A write that nothing in the graph reads is seen by the next call. Only the batch counter of
-  // batch norm, which no operator reads at all, may be lost.
-  void refuse_lost_write(const FileNode& node) const {
-    const OpDef* op = op_table().find(node.target);
-    if (op == nullptr || op->functional.empty() || op->traits.identity) return;
-    const std::string name = aliases_.representative(first_reference(node));
-    if (buffers_.count(name) > 0 && !ends_with(name, "num_batches_tracked"))
-      refuse_buffer_write(name);
-  }
-
-  bool used_after(const std::string& name, size_t index) const {
-    const auto it = live_.last_use.find(name);
-    return it != live_.last_use.end() && it->second > index;
-  }
-
-  // Links of one alias set that still matter: those to values that are used later.
-  struct ActiveLinks {
-    std::vector<size_t> nodes;
-    size_t next = 0;  // first entry of AliasSets::links not looked at yet
-  };
-
-  void update_aliases(const std::string& written, size_t index,
-                      std::map<std::string, Node*>* updated) {
-    ActiveLinks& active = active_links_[aliases_.representative(written)];
-    const auto& links = aliases_.links(written);
-    for (; active.next < links.size() && links[active.next] < index; ++active.next) {
-      if (live_.needed[links[active.next]]) active.nodes.push_back(links[active.next]);
-    }
-    drop_unused_links(index, *updated, &active.nodes);
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (const size_t i : active.nodes) changed = update_link(file_.nodes[i], updated) || changed;
-    }
-    for (const size_t i : active.nodes)
-      refuse_stale_values(file_.nodes[i], written, index, *updated);
-  }
-
-  // Keeps the links on paths from what is used later; the others never matter again.
-  void drop_unused_links(size_t index, const std::map<std::string, Node*>& updated,
-                         std::vector<size_t>* links) const {
-    std::set<std::string> wanted;
-    std::vector<size_t> kept;
-    for (auto it = links->rbegin(); it != links->rend(); ++it) {
-      const FileNode& node = file_.nodes[*it];
-      const std::string& source = first_reference(node);
-      bool keep = false;
-      for (const FileValue& output : node.outputs) {
-        for_each_reference(output, [&](const std::string& name) {
-          keep =
-              keep || wanted.count(name) > 0 || updated.count(name) > 0 || used_after(name, index);
-        });
-      }
-      if (!keep && !(updated.count(source) == 0 && used_after(source, index))) continue;
-      kept.push_back(*it);
-      wanted.insert(source);
-    }
-    links->assign(kept.rbegin(), kept.rend());
-    drop_unused_roots(index, updated, links);
-  }
-
-  // Drops links from values that nothing needs and that lead to one other value only.
-  void drop_unused_roots(size_t index, const std::map<std::string, Node*>& updated,
-                         std::vector<size_t>* links) const {
-    std::map<std::string, int> children;
-    std::set<std::string> results;
-    for (const size_t i : *links) {
-      ++children[first_reference(file_.nodes[i])];
-      for (const FileValue& output : file_.nodes[i].outputs)
-        for_each_reference(output, [&](const std::string& name) { results.insert(name); });
-    }
-    std::vector<size_t> kept;
-    for (const size_t i : *links) {
-      const std::string& source = first_reference(file_.nodes[i]);
-      const bool needed = used_after(source, index) || updated.count(source) > 0 ||
-                          results.count(source) > 0 || children[source] > 1;
-      if (needed) {
-        kept.push_back(i);
-        continue;
-      }
-      for (const FileValue& output : file_.nodes[i].outputs)
-        for_each_reference(output, [&](const std::string& name) { results.erase(name); });
-    }
-    *links = std::move(kept);
-  }
-
-  // Carries the new value over one link: the same tensor in both directions, to views by taking the
-  // view again, from views by putting them back. True when something was updated.
-  bool update_link(const FileNode& node, std::map<std::string, Node*>* updated) {
-    if (node.outputs.size() != 1 || node.outputs[0].kind != Kind::Reference) return false;
-    const std::string& from = first_reference(node);
-    const std::string& to = node.outputs[0].name;
-    const auto source = updated->find(from);
-    const auto target = updated->find(to);
-    if ((source == updated->end()) == (target == updated->end())) return false;
-    const AliasKind kind = alias_kind(node);
-    if (kind == AliasKind::Same) {
-      if (source != updated->end()) {
-        (*updated)[to] = source->second;
-      } else {
-        (*updated)[from] = target->second;
-      }
-      return true;
-    }
-    const auto view = views_.find(to);
-    if (kind != AliasKind::View || view == views_.end()) return false;
-    if (source != updated->end()) {
-      std::vector<Value> args = view->second->args();
-      args.at(0) = Value(source->second);
-      (*updated)[to] = call(node, node.target, std::move(args), {}, to);
-      return true;
-    }
-    auto undo = undo_view(*view->second, values_.at(from), target->second);
-    if (!undo) return false;
-    if (attributes_.count(from) > 0) refuse_buffer_write(from);
-    (*updated)[from] = call(node, undo->op, std::move(undo->args), {}, from);
-    return true;
-  }
-
-  void refuse_stale_values(const FileNode& node, const std::string& written, size_t index,
-                           const std::map<std::string, Node*>& updated) const {
-    const auto check = [&](const std::string& name) {
-      if (updated.count(name) > 0 || !used_after(name, index)) return;
-      throw NotImplementedError(
-          cat("'", name, "' shares memory with '", written,
-              "', which is written in place; this use of views is not supported"),
-          "use the operator's out-of-place variant in the model");
-    };
-    check(first_reference(node));
-    for (const FileValue& output : node.outputs) for_each_reference(output, check);
-  }
-
   // --- output ------------------------------------------------------------------------------------
   void add_output(const Json& specs) {
     if (specs.size() != file_.outputs.size())
@@ -509,19 +375,12 @@ class Builder {
       }
     }
     const auto spec = module_->extras.find("out_spec");
-    const bool leaf = spec != module_->extras.end()
-                          ? is_leaf_spec(std::any_cast<const std::string&>(spec->second))
-                          : results.size() == 1;
+    const bool leaf =
+        spec != module_->extras.end()
+            ? is_leaf_spec(std::any_cast<const std::string&>(spec->second), "out_spec")
+            : results.size() == 1;
     if (leaf && results.size() != 1) throw FileError("out_spec does not match the outputs");
     module_->graph().output(leaf ? results[0] : Value(std::move(results)));
-  }
-
-  static bool is_leaf_spec(const std::string& text) {
-    LoadLimits limits;
-    const Json spec = parse_json(text, "out_spec", limits);
-    if (!spec.is_array() || spec.size() != 2) throw FileError("out_spec is malformed");
-    const Json& type = json_field(spec[1], "type");
-    return type.is_null();
   }
 
   Pt2Archive archive_;
@@ -531,36 +390,13 @@ class Builder {
   Liveness live_;
   std::unique_ptr<GraphModule> module_;
   std::map<std::string, Node*> values_;
-  std::map<std::string, Node*> views_;               // what a view was before anything was written
-  std::map<std::string, ActiveLinks> active_links_;  // by AliasSets::representative
-  std::set<std::string> attributes_;  // values that are parameters, buffers or constants
-  std::set<std::string> buffers_;     // ... those that are buffers
+  InplaceWrites writes_;
 };
 
 }  // namespace
 
 std::unique_ptr<GraphModule> build_module(Pt2Archive archive, const LoadLimits& limits) {
   return Builder(std::move(archive), limits).build();
-}
-
-std::unique_ptr<GraphModule> read_pt2(const std::shared_ptr<Source>& source,
-                                      const LoadLimits& limits) {
-  auto module = in_file(source->name(),
-                        [&] { return build_module(read_pt2_archive(source, limits), limits); });
-  trim_heap();  // the parsed JSON is larger than the graph
-  return module;
-}
-
-std::unique_ptr<GraphModule> load_pt2(const std::string& path, const LoadLimits& limits) {
-  return read_pt2(open_file(path), limits);
-}
-
-std::unique_ptr<GraphModule> map_pt2(const std::string& path, const LoadLimits& limits) {
-  return read_pt2(map_file(path), limits);
-}
-
-std::unique_ptr<GraphModule> load_pt2(const void* data, size_t size, const LoadLimits& limits) {
-  return read_pt2(open_bytes(Bytes::view(data, size, nullptr), "<bytes>"), limits);
 }
 
 }  // namespace pt2q

@@ -18,6 +18,9 @@ int code_of_dtype(DType dtype);
 MemoryFormat memory_format_of_code(int64_t code);
 int code_of_memory_format(MemoryFormat format);
 
+// Of the export schema; another major version is not read.
+constexpr int kSchemaMajor = 8;
+
 constexpr int kStridedLayout = 7;
 
 // A size written as sympy's srepr, e.g. "Mul(Integer(2), Symbol('s77', integer=True,
@@ -26,7 +29,7 @@ constexpr int kStridedLayout = 7;
 SymInt parse_srepr(const std::string& text, int64_t hint,
                    const std::map<std::string, int64_t>& symbol_hints);
 std::string to_srepr(const SymInt& value);
-// Calls visit(name) for every symbol in the text of an srepr.
-std::string symbol_name_of(const std::string& srepr);  // "" unless it is a single Symbol(...)
+// The name in an srepr that is a single Symbol(...); "" for any other.
+std::string symbol_name_of(const std::string& srepr);
 
 }  // namespace pt2q

@@ -1,60 +1,24 @@
 #include "io/pt2_program.h"
 
 #include <algorithm>
-#include <cmath>
-#include <set>
 
 #include "base/strings.h"
 #include "io/io.h"
 #include "io/pt2_codes.h"
+#include "io/pt2_spec.h"
+#include "io/pt2_values.h"
 #include "pt2q/error.h"
 #include "pt2q/op.h"
 
 namespace pt2q {
 namespace {
 
-// What torch 2.13 writes; readers refuse another major version only.
-constexpr int kSchemaMajor = 8;
+// What torch 2.13 writes.
 constexpr int kSchemaMinor = 20;
 constexpr int kAtenOpset = 10;
 constexpr const char* kTorchVersion = "2.13.0";
 constexpr int kPositional = 1;
 constexpr int kKeyword = 2;
-
-constexpr const char* kLeafSpec = R"({"type": null, "context": null, "children_spec": []})";
-
-Json size_json(const SymInt& size) {
-  if (size.is_constant()) return {{"as_int", size.hint()}};
-  return {{"as_expr", {{"expr_str", to_srepr(size)}, {"hint", {{"as_int", size.hint()}}}}}};
-}
-
-Json sizes_json(const SymShape& sizes) {
-  Json out = Json::array();
-  for (const SymInt& size : sizes) out.push_back(size_json(size));
-  return out;
-}
-
-Json float_json(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  return value;
-}
-
-SymShape row_major(const SymShape& sizes) {
-  SymShape strides(sizes.size());
-  SymInt step(1);
-  for (size_t i = sizes.size(); i-- > 0;) {
-    strides[i] = step;
-    if (!(sizes[i].is_constant() && sizes[i].hint() == 0)) step = step * sizes[i];
-  }
-  return strides;
-}
-
-Json meta_json(const TensorMeta& meta) {
-  return tensor_meta_json(meta.sizes, row_major(meta.sizes), 0, meta.dtype, false);
-}
-
-Json tensor_argument(const std::string& name) { return {{"as_tensor", {{"name", name}}}}; }
 
 std::string torch_target(const OpDef& op) {
   const std::string space = op.namespace_name();
@@ -154,7 +118,7 @@ class ProgramWriter {
     for (size_t d = 0; d < sizes.size(); ++d) {
       if (sizes[d].is_constant() || sizes[d].expr()->kind != SymExpr::Kind::Symbol) continue;
       symbol_source_.emplace(sizes[d].expr()->symbol, std::make_pair(node.name(), d));
-      symbols_.insert(sizes[d].expr()->symbol);
+      symbol_hints_.emplace(sizes[d].expr()->symbol, sizes[d].hint());
     }
   }
 
@@ -283,7 +247,7 @@ class ProgramWriter {
     }
     std::string name = cat("sym_", emitted_.size());
     while (model_.graph().find(name) != nullptr) name += "_";
-    sizes_[name] = size_json(value);
+    sizes_[name] = size_json(SymInt(value.expr(), value.evaluate(symbol_hints_)));
     node["outputs"] = Json::array({{{"as_sym_int", {{"as_name", name}}}}});
     node["metadata"] = Json::object();
     node["is_hop_single_tensor_return"] = nullptr;
@@ -393,7 +357,7 @@ class ProgramWriter {
   std::string write_nested(const Value& value) {
     if (!value.is<Value::List>()) {
       write_leaf(value);
-      return kLeafSpec;
+      return leaf_spec();
     }
     std::vector<std::string> children;
     for (const Value& item : value.list()) children.push_back(write_nested(item));
@@ -402,35 +366,22 @@ class ProgramWriter {
 
   void write_outputs(const Value& result) { out_spec_ = write_nested(result); }
 
-  static std::string tuple_spec(const std::vector<std::string>& children) {
-    return cat(R"({"type": "builtins.tuple", "context": "null", "children_spec": [)",
-               join(children, ", "), "]}");
-  }
-
   std::string spec_text(const char* key, const std::string& derived, size_t leaves) const {
     const auto it = model_.extras.find(key);
     if (it == model_.extras.end()) return "[1, " + derived + "]";
     const auto& text = std::any_cast<const std::string&>(it->second);
-    const Json spec = parse_json(text, key, LoadLimits());
-    if (!spec.is_array() || spec.size() != 2 || count_leaves(spec[1]) != leaves) {
+    if (spec_leaves(text, key) != leaves) {
       throw ValueError(cat("the module's ", key, " does not describe its ", leaves,
-                           leaves == 1 ? " value" : " values"));
+                           leaves == 1 ? " value" : " values"),
+                       "replace the outputs of a graph together with its extras");
     }
     return text;
-  }
-
-  static size_t count_leaves(const Json& spec) {
-    if (json_field(spec, "type").is_null()) return 1;
-    size_t count = 0;
-    for (const Json& child : json_array(json_field(spec, "children_spec"), "children_spec"))
-      count += count_leaves(child);
-    return count;
   }
 
   Json call_entry() const {
     const auto placeholders = model_.graph().placeholders();
     const std::string arguments =
-        tuple_spec(std::vector<std::string>(placeholders.size(), kLeafSpec));
+        tuple_spec(std::vector<std::string>(placeholders.size(), leaf_spec()));
     const std::string keywords =
         R"({"type": "builtins.dict", "context": "[]", "children_spec": []})";
     const bool own_names = model_.extras.count("in_spec") > 0;
@@ -457,7 +408,7 @@ class ProgramWriter {
     RangeConstraints given;
     const auto it = model_.extras.find("range_constraints");
     if (it != model_.extras.end()) given = std::any_cast<const RangeConstraints&>(it->second);
-    for (const std::string& symbol : symbols_) {
+    for (const auto& [symbol, hint] : symbol_hints_) {
       const RangeConstraint range = given.count(symbol) > 0 ? given.at(symbol) : RangeConstraint{};
       out[symbol] = {{"min_val", range.min}, {"max_val", range.max < 0 ? Json() : Json(range.max)}};
     }
@@ -469,63 +420,15 @@ class ProgramWriter {
   std::map<std::string, std::string> inputs_of_;   // attribute → graph input
   std::map<const Node*, std::string> item_names_;  // getitem node → value name
   std::map<std::string, std::pair<std::string, size_t>> symbol_source_;
-  std::map<std::string, std::string> emitted_;  // expression → value name
-  std::set<std::string> symbols_;
-  std::string out_spec_ = kLeafSpec;
+  std::map<std::string, std::string> emitted_;   // expression → value name
+  std::map<std::string, int64_t> symbol_hints_;  // of the symbols above: the example's sizes
+  std::string out_spec_ = leaf_spec();
   Json inputs_ = Json::array(), outputs_ = Json::array(), nodes_ = Json::array();
   Json input_specs_ = Json::array(), output_specs_ = Json::array();
   Json tensors_ = Json::object(), sizes_ = Json::object(), bools_ = Json::object();
 };
 
-bool is_quantized(const GraphModule& model) {
-  const auto nodes = model.graph().nodes();
-  return std::any_of(nodes.begin(), nodes.end(), [](const Node* n) {
-    return n->opcode() == OpCode::CallFunction &&
-           n->op().namespace_name() == "quantized_decomposed";
-  });
-}
-
 }  // namespace
-
-Json tensor_meta_json(const SymShape& sizes, const SymShape& strides, int64_t offset, DType dtype,
-                      bool requires_grad) {
-  return {{"dtype", code_of_dtype(dtype)},  {"sizes", sizes_json(sizes)},
-          {"requires_grad", requires_grad}, {"device", {{"type", "cpu"}, {"index", nullptr}}},
-          {"strides", sizes_json(strides)}, {"storage_offset", {{"as_int", offset}}},
-          {"layout", kStridedLayout}};
-}
-
-std::vector<SavedAttr> attributes_to_save(const GraphModule& model) {
-  std::set<std::string> used;
-  std::set<std::string> names;
-  for (const Node* n : model.graph().nodes()) {
-    names.insert(n->name());
-    if (n->opcode() == OpCode::GetAttr) used.insert(n->target());
-  }
-  const bool only_used = is_quantized(model);
-  std::vector<SavedAttr> out;
-  for (const std::string& name : model.attr_names()) {
-    const Attr& attr = model.attr(name);
-    if (only_used && used.count(name) == 0) continue;
-    if (!attr.tensor.defined()) throw ValueError(cat("attribute '", name, "' has no value"));
-    const char* prefix = attr.kind == AttrKind::Parameter  ? "p_"
-                         : attr.kind == AttrKind::Constant ? "c_"
-                                                           : "b_";
-    std::string input = prefix + name;
-    for (char& c : input) {
-      if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-    }
-    while (!names.insert(input).second) input += "_";
-    out.push_back({name, input, attr.kind, attr.tensor});
-  }
-  const auto rank = [](AttrKind kind) {
-    return kind == AttrKind::Parameter ? 0 : kind == AttrKind::Constant ? 2 : 1;
-  };
-  std::stable_sort(out.begin(), out.end(), [&](const SavedAttr& a, const SavedAttr& b) {
-    return rank(a.kind) < rank(b.kind);
-  });
-  return out;
-}
 
 Json make_program(const GraphModule& model, const std::vector<SavedAttr>& attributes) {
   return ProgramWriter(model, attributes).write();

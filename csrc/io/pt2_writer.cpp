@@ -2,6 +2,7 @@
 #include "base/strings.h"
 #include "io/io.h"
 #include "io/pt2_program.h"
+#include "io/pt2_values.h"
 #include "io/storage.h"
 #include "pt2q/error.h"
 

@@ -103,45 +103,66 @@ StateDict state_dict_of(const PickleGraph& graph, bool nested) {
 
 namespace {
 
-StateValue state_value(const PickleGraph& graph, uint32_t index, int depth) {
-  constexpr int kDeepest = 16;
-  const PickleObject& o = graph.at(index);
-  switch (o.kind) {
-    case Kind::None:
-      return {None()};
-    case Kind::Bool:
-      return {o.integer != 0};
-    case Kind::Int:
-      return {o.integer};
-    case Kind::Float:
-      return {o.real};
-    case Kind::String:
-      return {o.text};
-    case Kind::DType:
-      return {o.dtype};
-    case Kind::Tensor:
-      return {o.tensor};
-    case Kind::Quantized: {
-      const auto number = [&](size_t i) { return graph.at(o.items[i]); };
-      const Tensor& values = graph.at(o.items[0]).tensor;
-      if (o.items.size() == 4)
-        return {QuantizedTensor(values, number(1).tensor, number(2).tensor, number(3).integer)};
-      const PickleObject scale = number(1);
-      return {QuantizedTensor(
-          values, scale.kind == Kind::Int ? static_cast<double>(scale.integer) : scale.real,
-          number(2).integer)};
+// The values of a state dict. Objects that are referred to several times are copied, so the values
+// are counted: nested tuples could multiply without end.
+class StateReader {
+ public:
+  StateReader(const PickleGraph& graph, const LoadLimits& limits)
+      : graph_(graph), limits_(limits) {}
+
+  StateValue value(uint32_t index, int depth = 0) {
+    if (++count_ > limits_.pickle_objects)
+      throw FileError(cat("more than ", limits_.pickle_objects, " values (a limit)"));
+    const PickleObject& o = graph_.at(index);
+    switch (o.kind) {
+      case Kind::None:
+        return {None()};
+      case Kind::Bool:
+        return {o.integer != 0};
+      case Kind::Int:
+        return {o.integer};
+      case Kind::Float:
+        return {o.real};
+      case Kind::String:
+        return {o.text};
+      case Kind::DType:
+        return {o.dtype};
+      case Kind::Tensor:
+        return {o.tensor};
+      case Kind::Quantized:
+        return {quantized(o)};
+      case Kind::List:
+      case Kind::Tuple:
+        return {list(o, depth)};
+      default:
+        throw FileError("it is neither a tensor nor plain data");
     }
-    case Kind::List:
-    case Kind::Tuple: {
-      StateValue::List items;
-      if (depth == kDeepest) throw FileError(cat("tuples nested deeper than ", kDeepest));
-      for (const uint32_t item : o.items) items.push_back(state_value(graph, item, depth + 1));
-      return {std::move(items)};
-    }
-    default:
-      throw FileError("it is neither a tensor nor plain data");
   }
-}
+
+ private:
+  QuantizedTensor quantized(const PickleObject& o) const {
+    const auto item = [&](size_t i) -> const PickleObject& { return graph_.at(o.items[i]); };
+    const Tensor& values = item(0).tensor;
+    if (o.items.size() == 4)
+      return QuantizedTensor(values, item(1).tensor, item(2).tensor, item(3).integer);
+    const PickleObject& scale = item(1);
+    return QuantizedTensor(
+        values, scale.kind == Kind::Int ? static_cast<double>(scale.integer) : scale.real,
+        item(2).integer);
+  }
+
+  StateValue::List list(const PickleObject& o, int depth) {
+    constexpr int kDeepest = 16;
+    if (depth == kDeepest) throw FileError(cat("tuples nested deeper than ", kDeepest));
+    StateValue::List items;
+    for (const uint32_t item : o.items) items.push_back(value(item, depth + 1));
+    return items;
+  }
+
+  const PickleGraph& graph_;
+  const LoadLimits& limits_;
+  uint64_t count_ = 0;
+};
 
 uint32_t add_object(PickleGraph* graph, PickleObject::Kind kind,
                     const std::function<void(PickleObject&)>& fill = {}) {
@@ -153,6 +174,9 @@ uint32_t add_object(PickleGraph* graph, PickleObject::Kind kind,
 
 uint32_t add_tensor(PickleGraph* graph, const Tensor& tensor) {
   return add_object(graph, Kind::Tensor, [&](PickleObject& o) { o.tensor = tensor; });
+}
+uint32_t add_text(PickleGraph* graph, const std::string& text) {
+  return add_object(graph, Kind::String, [&](PickleObject& o) { o.text = text; });
 }
 uint32_t add_int(PickleGraph* graph, int64_t value) {
   return add_object(graph, Kind::Int, [&](PickleObject& o) { o.integer = value; });
@@ -173,10 +197,14 @@ uint32_t add_quantized(PickleGraph* graph, const QuantizedTensor& t) {
 
 struct Adder {
   PickleGraph* graph;
+  const std::string& entry;  // for messages
 
   uint32_t operator()(None) const { return add_object(graph, Kind::None); }
-  uint32_t operator()(const Tensor& t) const { return add_tensor(graph, t); }
-  uint32_t operator()(const QuantizedTensor& t) const { return add_quantized(graph, t); }
+  uint32_t operator()(const Tensor& t) const { return add_tensor(graph, saveable(entry, t)); }
+  uint32_t operator()(const QuantizedTensor& t) const {
+    saveable(entry, t.values());
+    return add_quantized(graph, t);
+  }
   uint32_t operator()(DType dtype) const {
     return add_object(graph, Kind::DType, [&](PickleObject& o) { o.dtype = dtype; });
   }
@@ -187,9 +215,7 @@ struct Adder {
   uint32_t operator()(double v) const {
     return add_object(graph, Kind::Float, [&](PickleObject& o) { o.real = v; });
   }
-  uint32_t operator()(const std::string& v) const {
-    return add_object(graph, Kind::String, [&](PickleObject& o) { o.text = v; });
-  }
+  uint32_t operator()(const std::string& v) const { return add_text(graph, v); }
   uint32_t operator()(const StateValue::List& list) const {
     std::vector<uint32_t> items;
     for (const StateValue& v : list) items.push_back(std::visit(*this, v.value));
@@ -199,14 +225,15 @@ struct Adder {
 
 }  // namespace
 
-FullStateDict full_state_dict_of(const PickleGraph& graph) {
+FullStateDict full_state_dict_of(const PickleGraph& graph, const LoadLimits& limits) {
   const PickleObject& dict = state_dict_in(graph, true);
+  StateReader reader(graph, limits);
   FullStateDict state;
   for (size_t i = 0; i < dict.items.size(); i += 2) {
     const PickleObject& key = graph.at(dict.items[i]);
     if (key.kind != Kind::String) throw FileError("a key of the state dict is no text");
     try {
-      state.emplace_back(key.text, state_value(graph, dict.items[i + 1], 0));
+      state.emplace_back(key.text, reader.value(dict.items[i + 1]));
     } catch (const Error& e) {
       throw FileError(cat("entry '", key.text.substr(0, 80), "': ", e.message()),
                       "a state dict is expected");
@@ -224,19 +251,20 @@ FullStateDict load_full_state_dict(const std::string& path, const LoadLimits& li
     return state;
   }
   const PickleGraph graph = read_torch_save(source, limits);
-  return in_file(path, [&] { return full_state_dict_of(graph); });
+  return in_file(path, [&] { return full_state_dict_of(graph, limits); });
 }
 
 namespace {
 
 // PyTorch tells forms of packed parameters apart by a version in the dict's "_metadata".
 uint32_t add_versions(PickleGraph* graph, const FullStateDict& state) {
-  const auto text = [&](const std::string& s) { return Adder{graph}(s); };
+  const auto text = [&](const std::string& s) { return add_text(graph, s); };
   const std::string packed = "_packed_params._packed_params";
   std::vector<uint32_t> modules;
   for (const auto& [name, value] : state) {
     if (!ends_with(name, packed)) continue;
     const std::string layer = name.substr(0, name.size() - packed.size());
+    if (!layer.empty() && layer.back() != '.') continue;  // a longer name that ends alike
     // 4: dynamic layers quantize their input to 7 bits. 3: the parameters are a tuple.
     const std::pair<std::string, int64_t> versions[] = {
         {layer.empty() ? layer : layer.substr(0, layer.size() - 1), 4},
@@ -260,8 +288,8 @@ void save_full_state_dict(const FullStateDict& state, const std::string& path) {
   PickleGraph graph;
   std::vector<uint32_t> items;
   for (const auto& [name, value] : state) {
-    items.push_back(Adder{&graph}(name));
-    items.push_back(std::visit(Adder{&graph}, value.value));
+    items.push_back(add_text(&graph, name));
+    items.push_back(std::visit(Adder{&graph, name}, value.value));
   }
   const uint32_t attributes = add_versions(&graph, state);
   graph.root = add_object(&graph, Kind::OrderedDict, [&](PickleObject& o) {
@@ -282,19 +310,13 @@ StateDict load_state_dict(const std::string& path, const LoadLimits& limits) {
 
 void save_pth(const StateDict& state, const std::string& path) {
   PickleGraph graph;
-  PickleObject dict;
-  dict.kind = Kind::OrderedDict;
+  std::vector<uint32_t> items;
   for (const auto& [name, tensor] : state) {
-    PickleObject key;
-    key.kind = Kind::String;
-    key.text = name;
-    PickleObject value;
-    value.kind = Kind::Tensor;
-    value.tensor = tensor;
-    dict.items.push_back(graph.add(std::move(key)));
-    dict.items.push_back(graph.add(std::move(value)));
+    items.push_back(add_text(&graph, name));
+    items.push_back(add_tensor(&graph, saveable(name, tensor)));
   }
-  graph.root = graph.add(std::move(dict));
+  graph.root =
+      add_object(&graph, Kind::OrderedDict, [&](PickleObject& o) { o.items = std::move(items); });
   AtomicFile file(path);
   write_torch_save(&graph, &file);
   file.commit();

@@ -124,7 +124,7 @@ void write_items(const StateDict& state, const std::map<std::string, std::string
   std::vector<std::pair<std::string, Tensor>> ordered;
   for (const auto& [name, tensor] : state) {
     if (name == "__metadata__") throw ValueError("'__metadata__' is not a possible tensor name");
-    ordered.emplace_back(name, tensor.contiguous());
+    ordered.emplace_back(name, saveable(name, tensor).contiguous());
   }
   // As the reference writer: larger elements first, so that everything is aligned.
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto& a, const auto& b) {

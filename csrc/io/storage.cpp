@@ -71,8 +71,8 @@ struct Span {
 };
 
 Span span_of(const Tensor& t) {
+  if (t.numel() == 0) return {};
   const auto* begin = static_cast<const char*>(t.raw_data());
-  if (t.numel() == 0) return {begin, begin};
   int64_t last = 0;
   for (size_t i = 0; i < t.sizes().size(); ++i) last += (t.sizes()[i] - 1) * t.strides()[i];
   return {begin, begin + (last + 1) * static_cast<int64_t>(itemsize(t.dtype()))};

@@ -10,19 +10,28 @@ namespace {
 
 using Kind = SymExpr::Kind;
 
+[[noreturn]] void refuse_overflow(const char* symbol, int64_t a, int64_t b) {
+  throw ValueError(cat("the size ", a, " ", symbol, " ", b, " exceeds 64 bits"));
+}
+
 int64_t apply(Kind kind, int64_t a, int64_t b) {
+  int64_t out = 0;
   switch (kind) {
     case Kind::Add:
-      return a + b;
+      if (__builtin_add_overflow(a, b, &out)) refuse_overflow("+", a, b);
+      return out;
     case Kind::Mul:
-      return a * b;
+      if (__builtin_mul_overflow(a, b, &out)) refuse_overflow("*", a, b);
+      return out;
     case Kind::FloorDiv: {
       if (b == 0) throw ValueError("division of a size by zero");
+      if (b == -1) return apply(Kind::Mul, a, b);  // INT64_MIN / -1 traps
       const int64_t q = a / b;
       return q * b != a && ((a < 0) != (b < 0)) ? q - 1 : q;
     }
     case Kind::Mod: {
       if (b == 0) throw ValueError("modulo of a size by zero");
+      if (b == -1) return 0;  // INT64_MIN % -1 traps
       const int64_t r = a % b;
       return r != 0 && ((r < 0) != (b < 0)) ? r + b : r;
     }
@@ -123,7 +132,9 @@ SymInt operator+(const SymInt& a, const SymInt& b) {
   if (b.is_constant() && a.expr() != nullptr && a.expr()->kind == Kind::Add) {
     const SymExpr& right = *a.expr()->operands[1];
     if (right.kind == Kind::Constant) {
-      return SymInt(a.expr()->operands[0], a.hint() - right.value) + SymInt(right.value + b.hint());
+      return SymInt(a.expr()->operands[0],
+                    apply(Kind::Add, a.hint(), apply(Kind::Mul, right.value, -1))) +
+             SymInt(apply(Kind::Add, right.value, b.hint()));
     }
   }
   return combine(Kind::Add, a, b);
@@ -142,7 +153,7 @@ SymInt floordiv(const SymInt& a, const SymInt& b) {
   if (!a.is_constant() && b.is_constant() && a.expr()->kind == Kind::Mul) {
     const SymExpr& right = *a.expr()->operands[1];
     if (right.kind == Kind::Constant && b.hint() != 0 && right.value == b.hint()) {
-      return SymInt(a.expr()->operands[0], a.hint() / b.hint());
+      return SymInt(a.expr()->operands[0], apply(Kind::FloorDiv, a.hint(), b.hint()));
     }
   }
   return combine(Kind::FloorDiv, a, b);

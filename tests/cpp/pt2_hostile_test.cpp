@@ -122,7 +122,12 @@ TEST(Pt2Hostile, Expressions) {
   for (const char* text :
        {"", "Symbol(", "Symbol('s0'", "Integer(99999999999999999999)", "Rational(1, 0)",
         "Mul(Integer(2))x", "Pow(Symbol('s0'), Integer(1000000))", "__import__('os')",
-        "FloorDiv(Symbol('s0'), Integer(0))", "Mod(Integer(1), Integer(0))", "Foo(Integer(1))"}) {
+        "FloorDiv(Symbol('s0'), Integer(0))",
+        "FloorDiv(Add(Integer(-9223372036854775807), Integer(-1)), Integer(-1))",
+        "Mul(Integer(4611686018427387904), Integer(4))",
+        "Add(Integer(9223372036854775807), Integer(1))",
+        "Add(Symbol('s0'), Integer(-9223372036854775807), Integer(-9223372036854775807))",
+        "Mod(Integer(1), Integer(0))", "Foo(Integer(1))"}) {
     expect_refused([&](Json& p) {
       graph_of(p)["tensor_values"]["x"]["sizes"][0] = {{"as_expr", {{"expr_str", text}}}};
       graph_of(p)["nodes"] = Json::array();  // the input alone must be refused

@@ -1,4 +1,5 @@
 // .safetensors and .pth files.
+#include "error_message.h"
 #include "io/pickle.h"
 #include "io_test_util.h"
 #include "pt2q/io.h"
@@ -196,6 +197,82 @@ TEST(Pth, SharedObjectsDoNotMultiply) {
   body = "]q\1"s;
   for (int i = 0; i < 60; ++i) body += "](h\1h\1eq\1"s;
   EXPECT_NO_THROW(read_pth(archive_of("\x80\x02" + body + ".")));
+}
+
+TEST(Pth, TensorsWithoutValuesAreRefusedByName) {
+  const TempDir dir;
+  const StateDict state = {{"bias", Tensor()}};
+  const std::string path = dir / "m.pth";
+  for (const auto& message :
+       {testing::error_message<ValueError>([&] { save_pth(state, path); }),
+        testing::error_message<ValueError>([&] { save_safetensors(state, path); }),
+        testing::error_message<ValueError>([&] {
+          save_full_state_dict({{"bias", {Tensor()}}}, path);
+        })}) {
+    EXPECT_NE(message.find("'bias'"), std::string::npos) << message;
+  }
+  EXPECT_EQ(dir.file_count(), 0U);
+}
+
+// By address the empty view stands between the two that overlap.
+TEST(Pth, EmptyViewsDoNotSeparateTensorsThatShareMemory) {
+  const TempDir dir;
+  const Tensor whole = Tensor::zeros({1000});
+  save_pth({{"a", whole}, {"b", whole.slice(0, 500, 500)}, {"c", whole.slice(0, 600, 1000)}},
+           dir / "m.pth");
+  const StateDict state = load_state_dict(dir / "m.pth");
+  EXPECT_TRUE(state.at("a").shares_storage(state.at("c")));
+}
+
+// What the reader of whole state dicts says of a file that it refuses.
+std::string full_state_refusal(const std::string& pickle, const LoadLimits& limits = {}) {
+  return testing::error_message<FileError>([&] {
+    const std::string content = archive_of("\x80\x02" + pickle + ".", std::string(16, '\0'));
+    full_state_dict_of(read_torch_save(source_of(content), limits), limits);
+  });
+}
+
+TEST(Pth, SharedTuplesOfStateDictsDoNotMultiply) {
+  // {"a": t4}, t1 = (None x 10), t2 = (t1 x 10) ...: 42 objects, 10000 values.
+  std::string tuples = "(NNNNNNNNNNtq\1";
+  for (int i = 0; i < 3; ++i) tuples += "(h\1h\1h\1h\1h\1h\1h\1h\1h\1h\1tq\1";
+  LoadLimits limits;
+  limits.pickle_objects = 5000;
+  const std::string message = full_state_refusal(tuples + "}X\1\0\0\0ah\1s"s, limits);
+  EXPECT_NE(message.find("entry 'a': more than 5000 values (a limit)"), std::string::npos)
+      << message;
+}
+
+TEST(Pth, SharedPairsOfDictsDoNotMultiply) {
+  // One list of 100 pairs, made an OrderedDict 100 times.
+  std::string body = "](NN\x86q\1" + std::string();
+  for (int i = 1; i < 100; ++i) body += "h\1";
+  body += "eq\2";
+  for (int i = 0; i < 100; ++i) body += "ccollections\nOrderedDict\nh\2\x85R";
+  LoadLimits limits;
+  limits.pickle_objects = 2000;
+  const std::string message = full_state_refusal(body, limits);
+  EXPECT_NE(message.find("more than 2000 entries of dicts (a limit)"), std::string::npos)
+      << message;
+}
+
+TEST(Pth, QuantizationSchemesAreNamed) {
+  const auto quantized = [](const std::string& quantizer) {
+    return "}X\1\0\0\0actorch._utils\n_rebuild_qtensor\n((X\7\0\0\0storagectorch\nQInt8Storage\n"s +
+           "X\1\0\0\0"s + "0X\3\0\0\0cpuK\4tQK\0K\4\x85K\1\x85"s + quantizer +
+           "\x89"
+           "ccollections\nOrderedDict\n)RtRs";
+  };
+  const std::string half = "G?\xe0"s + std::string(6, '\0');
+  EXPECT_EQ(full_state_refusal(quantized("(ctorch\nper_tensor_affine\n" + half + "K\2t")),
+            "no error");
+  std::string message = full_state_refusal(quantized("(ctorch\ndevice\n" + half + "K\2t"));
+  EXPECT_NE(message.find("'torch device' is no quantization scheme of 3 fields"), std::string::npos)
+      << message;
+  message = full_state_refusal(quantized("(ctorch\nper_channel_affine\n" + half + "K\2t"));
+  EXPECT_NE(message.find("'torch per_channel_affine' is no quantization scheme of 3 fields"),
+            std::string::npos)
+      << message;
 }
 
 TEST(Pth, LimitsAreKept) {

@@ -56,7 +56,10 @@ void read_pt2(const uint8_t* data, size_t size) { load_pt2(data, size, small_lim
 
 void read_pth(const uint8_t* data, size_t size) {
   const std::string copy(reinterpret_cast<const char*>(data), size);
-  state_dict_of(read_torch_save(open_bytes(Bytes::copy_of(copy), "<fuzz>"), small_limits()), true);
+  const LoadLimits limits = small_limits();
+  const PickleGraph graph = read_torch_save(open_bytes(Bytes::copy_of(copy), "<fuzz>"), limits);
+  full_state_dict_of(graph, limits);
+  state_dict_of(graph, true);
 }
 
 void read_safetensors_bytes(const uint8_t* data, size_t size) {
