@@ -34,7 +34,8 @@ void bind_debug(py::module_& m) {
       .def_property_readonly("mse", &Difference::mse)
       .def_property_readonly("sqnr", &Difference::sqnr)
       .def("add", &Difference::add);
-  m.def("_difference", &difference, py::arg("actual"), py::arg("reference"));
+  m.def("_difference", &difference, py::arg("actual"), py::arg("reference"),
+        py::call_guard<py::gil_scoped_release>());
   m.def("_generate_numeric_debug_handle", &generate_numeric_debug_handle, py::arg("model"));
   m.def("_insert_output_loggers", &insert_output_loggers, py::arg("model"));
   m.def("_fold_batch_norms", &fold_conv_bn, py::arg("model"));

@@ -95,9 +95,8 @@ void set(const MetaView& view, const std::string& key, const py::object& value) 
     meta.quantization_annotation =
         value.is_none() ? nullptr : value.cast<std::shared_ptr<QuantizationAnnotation>>();
   } else if (key == "from_node") {
-    const auto sources = value.cast<py::sequence>();
-    meta.origin =
-        sources.size() == 0 ? NodeSource() : sources[sources.size() - 1].cast<NodeSource>();
+    const auto sources = value.is_none() ? py::list() : py::list(value);
+    meta.origin = sources.empty() ? NodeSource() : sources[sources.size() - 1].cast<NodeSource>();
   } else if (key == "custom") {
     meta.custom.clear();
     for (const auto& item : value.cast<py::dict>()) {

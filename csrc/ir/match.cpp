@@ -277,6 +277,11 @@ class Instantiation {
     created_[s.name] = node;
   }
 
+  bool made(const Node* node) const {
+    return std::any_of(created_.begin(), created_.end(),
+                       [&](const auto& entry) { return entry.second == node; });
+  }
+
   Value value(const Expr& e) const {
     switch (e.kind) {
       case Expr::Kind::Literal:
@@ -316,7 +321,7 @@ Node* Replacement::apply(Graph& graph, const Match& match) const {
   for (size_t i = 0; i + 1 < statements.size(); ++i) instance.add(statements[i]);
   const Value result = instance.value(statements.back().args[0]);
   Node* node = result.as<Node*>();
-  stands_for(node, *root);
+  if (instance.made(node)) stands_for(node, *root);  // one that stood before is itself still
   root->replace_all_uses_with(node);
   for (auto it = match.interior.rbegin(); it != match.interior.rend(); ++it) {
     if ((*it)->users().empty() && *it != node) graph.erase_node(*it);

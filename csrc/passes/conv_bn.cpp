@@ -51,13 +51,20 @@ std::vector<float> floats(const GraphModule& module, const Node* node, size_t co
 Tensor scaled_weight(const Tensor& weight, bool transposed, const std::vector<float>& scale) {
   Tensor out = weight.to(DType::Float32).contiguous().clone();
   float* p = out.mutable_data<float>();
+  if (out.numel() == 0) return out.to(weight.dtype());
   // Blocks of `inner` numbers of one output channel. Transposed weights are [in, out/groups, ...]
   // with the groups one after the other along `in`.
   const int64_t axis = transposed ? 1 : 0;
   const int64_t blocks = transposed ? out.size(0) * out.size(1) : out.size(0);
-  const int64_t inner = blocks == 0 ? 0 : out.numel() / blocks;
+  const int64_t inner = out.numel() / blocks;
   const int64_t per_group = out.size(axis);
-  const int64_t groups = transposed ? static_cast<int64_t>(scale.size()) / per_group : 1;
+  const auto channels = static_cast<int64_t>(scale.size());
+  const int64_t groups = transposed ? channels / per_group : 1;
+  if (groups < 1 || groups * per_group != channels || (transposed && out.size(0) % groups != 0)) {
+    throw ValueError(cat("a batch norm of ", channels, " channels does not fit the weight ",
+                         describe(weight), " in front of it"),
+                     "load parameters of the model's own shapes");
+  }
   const int64_t in_per_group = transposed ? out.size(0) / groups : 1;
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t channel =

@@ -1,5 +1,6 @@
 // Output loggers: see pt2q/debug.h.
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "base/strings.h"
@@ -126,9 +127,13 @@ void insert_output_loggers(GraphModule& model) {
 
 std::unique_ptr<GraphModule> prepare_for_propagation_comparison(const GraphModule& model) {
   auto copy = model.deep_copy();
+  std::map<const Observer*, std::shared_ptr<Observer>> clones;  // what is shared stays shared
   for (const auto& [name, module] : model.modules()) {
     const auto* observer = dynamic_cast<const Observer*>(module.get());
-    if (observer != nullptr) copy->set_module(name, observer->clone());
+    if (observer == nullptr) continue;
+    std::shared_ptr<Observer>& clone = clones[observer];
+    if (clone == nullptr) clone = observer->clone();
+    copy->set_module(name, clone);
   }
   insert_output_loggers(*copy);
   return copy;

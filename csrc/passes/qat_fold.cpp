@@ -105,7 +105,8 @@ bool read_conv(Node* conv, const BatchNorm& bn, QatConv* out) {
 
 std::optional<QatConv> match(Node* node) {
   QatConv out;
-  if (!read_batch_norm(node, &out.bn)) return std::nullopt;
+  if (!node->is_call("aten.batch_norm.default") || !read_batch_norm(node, &out.bn))
+    return std::nullopt;  // qat_conv_bn makes no other
   Node* y = node->arg_node(0);
   const Node* bias = nullptr;
   if (single_use(y, "aten.add.Tensor")) {

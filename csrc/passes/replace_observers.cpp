@@ -89,10 +89,11 @@ class Replacer {
     const auto point = graph_.inserting_before(node);
     const DType dtype = storage_dtype(observer.dtype());
     Node* input = node->arg_node(0);
-    Node* result = input;  // any other dtype: the observer goes without a trace
+    // Any other dtype, and two values in a byte: the observer goes without a trace, as in PyTorch.
+    Node* result = input;
     if (observer.is_dynamic()) {
       result = dynamic_pair(input, observer, dtype);
-    } else if (is_quantized_storage(dtype)) {
+    } else if (is_quantized_storage(dtype) && observer.dtype() != DType::QUInt4x2) {
       result = is_per_channel(observer.qscheme()) ? per_channel_pair(input, observer, dtype)
                                                   : per_tensor_pair(input, observer, dtype);
     } else if (dtype == DType::Float16) {

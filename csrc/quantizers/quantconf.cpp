@@ -41,9 +41,17 @@ bool is_pool(const std::string& name) {
 
 void widen(std::pair<float, float>* range, const Tensor& t) {
   const Tensor x = t.to(DType::Float32).contiguous();
-  const MinMax seen = min_max(x.data<float>(), x.numel());
-  range->first = std::min(range->first, seen.min);
-  range->second = std::max(range->second, seen.max);
+  const float* p = x.data<float>();
+  const MinMax seen = min_max(p, x.numel());
+  if (!seen.has_nan) {
+    range->first = std::min(range->first, seen.min);
+    range->second = std::max(range->second, seen.max);
+    return;
+  }
+  for (int64_t i = 0; i < x.numel(); ++i) {  // NaN compares false: the numbers count
+    range->first = std::min(range->first, p[i]);
+    range->second = std::max(range->second, p[i]);
+  }
 }
 
 // (-m, m): symmetric ranges give scale m / 127 and zero point 0.

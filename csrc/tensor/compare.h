@@ -9,11 +9,12 @@ namespace pt2q {
 struct Difference {
   double signal = 0.0;   // sum of actual²
   double noise = 0.0;    // sum of (actual - reference)²
-  double max_abs = 0.0;  // largest |actual - reference|
+  double max_abs = 0.0;  // largest |actual - reference|; NaN when there is one
   int64_t count = 0;
 
-  double mse() const;   // NaN without elements
-  double sqnr() const;  // 20·log10(‖actual‖ / ‖actual - reference‖) in dB; inf when equal
+  double mse() const;  // NaN without elements
+  double sqnr() const;  // 20·log10(‖actual‖ / ‖actual - reference‖) in dB; inf when equal, NaN for
+                        // zeros alone
   void add(const Difference& other);
 };
 

@@ -223,6 +223,23 @@ TEST(Prepare, FixedQParamsAreUsedAsGiven) {
   EXPECT_EQ(dq->arg(2).to_int(), 0);
 }
 
+// PyTorch has no tensors of two values in a byte either: such observers only observe.
+TEST(Convert, ObserversOfQuint4x2LeaveNoTrace) {
+  auto m = load(kChain);
+  LambdaQuantizer quantizer([](GraphModule& model) {
+    auto spec = std::make_shared<QuantizationSpec>();
+    spec->dtype = DType::QUInt4x2;
+    spec->qscheme = QScheme::PerTensorAffine;
+    spec->observer_or_fake_quant_ctr = observer_class("MinMaxObserver");
+    annotate_output_qspec(model.graph().find("a"), spec);
+  });
+  prepare_pt2e(*m, quantizer);
+  EXPECT_EQ(m->modules().size(), 1U);
+  run(*m, {Tensor::full({1, 2}, 3.0)});
+  convert_pt2e(*m);
+  EXPECT_EQ(m->graph().to_string(), load(kChain)->graph().to_string());
+}
+
 TEST(Prepare, RefusesPreparedModelsAndConvertOthers) {
   auto m = load(kChain);
   LambdaQuantizer quantizer(

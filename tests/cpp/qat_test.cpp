@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "error_message.h"
 #include "graph_builder.h"
 #include "passes/pt2e_passes.h"
 #include "pt2q/debug.h"
@@ -91,7 +92,8 @@ TEST(Qat, ConvertFoldsEveryBatchNormIntoIntegerWeights) {
 TEST(Qat, AModelCannotBePreparedTwice) {
   auto model = qat_prepared(true);
   X86InductorQuantizer quantizer;
-  EXPECT_THROW(prepare_qat_pt2e(*model, quantizer), ValueError);
+  EXPECT_EQ(testing::error_message<ValueError>([&] { prepare_qat_pt2e(*model, quantizer); }),
+            "the model is already prepared: it holds observers");
 }
 
 TEST(Plan, ReadsStatisticsThatTheSameGraphUpdates) {
@@ -197,7 +199,45 @@ TEST(NumericDebugger, DifferencesAddUpAndNameTheirShapes) {
   EXPECT_DOUBLE_EQ(d.mse(), 0.25);
   EXPECT_DOUBLE_EQ(d.max_abs, 1.0);
   EXPECT_TRUE(std::isinf(difference(a, a).sqnr()));
-  EXPECT_THROW(difference(a, Tensor::full({3}, 1)), ValueError);
+  EXPECT_EQ(testing::error_message<ValueError>([&] { difference(a, Tensor::full({3}, 1)); }),
+            "Cannot compare tensors with different shapes: ref=float32[3] vs actual=float32[2]");
+}
+
+TEST(NumericDebugger, ANanIsTheLargestDifference) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Tensor a = Tensor::from_vector<float>({3, nan, 4}, {3});
+  Difference d = difference(a, Tensor::from_vector<float>({3, 3, 3}, {3}));
+  EXPECT_TRUE(std::isnan(d.max_abs));
+  d.add(difference(Tensor::full({1}, 9), Tensor::full({1}, 1)));
+  EXPECT_TRUE(std::isnan(d.max_abs));
+}
+
+TEST(NumericDebugger, SharedObserversStayShared) {
+  NetBuilder net;
+  Node* x = net.input("x", {SymInt(2), SymInt(4)});
+  Node* relu = net.relu(x);
+  auto model = net.finish(net.add(x, relu));
+  const auto observer = observer_class("MinMaxObserver")({});
+  for (Node* n : {x, relu}) {
+    const std::string name = "observer_of_" + n->name();
+    model->set_module(name, observer);
+    const auto point = model->graph().inserting_after(n);
+    Node* call = model->graph().call_module(name, {n});
+    call->meta.val = n->meta.val;
+    n->replace_all_uses_with(call, {call});
+  }
+  const auto copy = prepare_for_propagation_comparison(*model);
+  EXPECT_EQ(copy->module("observer_of_x"), copy->module("observer_of_" + relu->name()));
+  EXPECT_NE(copy->module("observer_of_x"), observer);
+}
+
+TEST(Qat, ABatchNormThatDoesNotFitItsWeightIsNamed) {
+  auto model = conv_bn_net(false);
+  for (const char* name : {"p_0", "p_1"}) ASSERT_TRUE(model->has_attr(name)) << name;
+  model->set_attr("p_0", Tensor::zeros({5, 3, 3, 3}), AttrKind::Parameter);
+  EXPECT_EQ(
+      testing::error_message<ValueError>([&] { fold_conv_bn(*model); }),
+      "a batch norm of 4 channels does not fit the weight float32[5, 3, 3, 3] in front of it");
 }
 
 }  // namespace

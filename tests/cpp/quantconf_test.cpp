@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "base/strings.h"
 #include "graph_builder.h"
@@ -95,6 +96,20 @@ TEST(QuantConf, RecordsCallsInOrder) {
   EXPECT_FALSE(relu.inputs_quantized[0]);
   EXPECT_EQ(relu.inputs_flow[0], "conv2d0.output0");  // through the batch norm
   EXPECT_EQ(conf.entries()[4].inputs_flow[0], "flatten3.output0");
+}
+
+TEST(QuantConf, NansDoNotHideTheRangeOfTheOthers) {
+  QuantConf conf(QScheme::PerTensorAffine);
+  QuantConfRecorder recorder(conf);
+  {
+    const CallListener::Scope scope(&recorder);
+    Tensor x = random_tensor({2, 3, 8, 8}, 20, -1.0F, 2.0F);
+    x.mutable_data<float>()[7] = std::numeric_limits<float>::quiet_NaN();
+    Net().forward(x);
+    recorder.end_forward();
+  }
+  recorder.finish();
+  EXPECT_NEAR(conf.entries()[0].input_scales[0], 3.0 / 255, 1e-3);
 }
 
 TEST(QuantConf, SymmetricSchemeUsesInt8) {

@@ -1,5 +1,7 @@
 #include "ops/support/lowered.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 #include "ops/support/epilogue_args.h"
 #include "pt2q/error.h"
@@ -11,6 +13,17 @@ void set_source(kernels::QConvSpec& spec, DType dtype, const Value& zero_point) 
   check_source(dtype);
   spec.src_is_s8 = dtype == DType::Int8;
   spec.src_zero_point = static_cast<int32_t>(zero_point.to_int());
+}
+
+// One number, or one for each dimension of the image.
+std::vector<int64_t> per_dim(const Value& v, bool image) {
+  if (!v.is<Value::List>()) return {v.to_int()};
+  std::vector<int64_t> out = v.to_ints();
+  if (out.size() != 1 && out.size() != (image ? 2U : 1U)) {
+    throw ValueError(cat("expected one number or ", image ? 2 : 1, " for ", image ? 2 : 1,
+                         "-D images, got ", v.to_string()));
+  }
+  return out;
 }
 
 }  // namespace
@@ -28,12 +41,9 @@ kernels::ConvShape qconv_shape(const Value& stride, const Value& padding, const 
   }
   kernels::ConvShape s;
   const bool image = x.size() == 4;
-  const auto last = [](const Value& v) {
-    return v.is<Value::List>() ? v.list().back().to_int() : v.to_int();
-  };
+  const auto last = [&](const Value& v) { return per_dim(v, image).back(); };
   const auto first = [&](const Value& v, int64_t none) {
-    if (!image) return none;
-    return v.is<Value::List>() ? v.list().front().to_int() : v.to_int();
+    return image ? per_dim(v, image).front() : none;
   };
   s.batch = x[0];
   s.in_c = x[1];
@@ -49,6 +59,17 @@ kernels::ConvShape qconv_shape(const Value& stride, const Value& padding, const 
   s.dilation_h = first(dilation, 1);
   s.dilation_w = last(dilation);
   s.groups = groups.to_int();
+  if (std::min({s.stride_h, s.stride_w, s.dilation_h, s.dilation_w}) < 1 ||
+      std::min(s.pad_top, s.pad_left) < 0) {
+    throw ValueError(cat("stride ", stride.to_string(), " and dilation ", dilation.to_string(),
+                         " must be positive, padding ", padding.to_string(), " not negative"));
+  }
+  if (s.in_h + s.pad_top + s.pad_bottom <= s.dilation_h * (s.kernel_h - 1) ||
+      s.in_w + s.pad_left + s.pad_right <= s.dilation_w * (s.kernel_w - 1)) {
+    throw ValueError(cat("a kernel of ", s.kernel_h, "x", s.kernel_w, " with dilation ",
+                         dilation.to_string(), " is larger than the padded input ",
+                         list_to_string(x)));
+  }
   if (s.groups < 1 || s.in_c % s.groups != 0 || s.out_c % s.groups != 0 ||
       weight[1] != s.in_c / s.groups) {
     throw ValueError(cat("input ", list_to_string(x), " and weight ", list_to_string(weight),
