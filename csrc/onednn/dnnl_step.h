@@ -5,6 +5,7 @@
 // it.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "onednn/compat.h"
@@ -30,6 +31,8 @@ class DnnlStep : public Step {
   void prepare(RunContext& ctx) const override;
   void run(RunContext& ctx) const override;
   const onednn::Primitive& primitive() const { return primitive_; }
+  // What reports call it: "onednn jit:avx512_core", "onednn gpu jit:gemm".
+  std::string kernel() const { return (gpu_ ? "onednn gpu " : "onednn ") + primitive_.impl; }
 
  private:
   struct Binding {

@@ -124,7 +124,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
   }
   const int out = builder.new_value(out_sizes, out_strides, dtype);
   step->bind(DNNL_ARG_DST, spec.dst, out);
-  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   step->info.flops = conv_flops(out_sizes, weight_sizes);
   add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);

@@ -142,7 +142,7 @@ bool add_gpu_qconv(PlanBuilder& builder, const Node& node, const kernels::QConvS
   }
   const int out = builder.new_value(builder.result_sizes(node), out_strides, out_dtype);
   step->bind(DNNL_ARG_DST, conv.dst, out);
-  step->info = builder.describe(node, cat("onednn gpu ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   step->info.dtype = cat(dtype_name(builder.value(x).dtype), " -> ", dtype_name(out_dtype));
   add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);

@@ -62,7 +62,7 @@ bool make_batched(PlanBuilder& builder, const Node& node, int a, int b, std::str
   step->bind(DNNL_ARG_SRC, a_desc, a);
   step->bind(DNNL_ARG_WEIGHTS, b_desc, b);
   step->bind(DNNL_ARG_DST, dst, out);
-  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   step->info.flops = 2.0 * static_cast<double>(fa[0] * fa[1] * fa[2] * fb[2]);
   add_dnnl_step(builder, std::move(step), {a, b}, {out});
   builder.bind(node, out);
@@ -180,7 +180,7 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
   bind_post_ops(builder, *step, linear, dst, &inputs);
   const int out = builder.new_value(out_sizes, contiguous_strides(out_sizes), dtype);
   step->bind(DNNL_ARG_DST, dst, out);
-  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   step->info.flops = 2.0 * static_cast<double>(m * n * k);
   add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);

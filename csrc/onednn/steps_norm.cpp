@@ -109,7 +109,7 @@ bool make_batch_norm(PlanBuilder& builder, const Node& node, std::string* why) {
   bind(DNNL_ARG_MEAN, 3, 0.0);
   bind(DNNL_ARG_VARIANCE, 4, 1.0);
   step->in_place_input = x;
-  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   add_dnnl_step(builder, std::move(step), inputs, {out});
   builder.bind(node, out);
   return true;

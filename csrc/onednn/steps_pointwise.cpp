@@ -128,7 +128,7 @@ bool add_broadcast(PlanBuilder& builder, const Node& node, int a, int b, bool mu
   step->bind(DNNL_ARG_SRC_1, b_desc, b);
   step->bind(DNNL_ARG_DST, a_desc, out);
   step->in_place_input = a;
-  step->info = builder.describe(node, cat("onednn ", primitive.impl), out);
+  step->info = builder.describe(node, step->kernel(), out);
   add_dnnl_step(builder, std::move(step), {a, b}, {out});
   builder.bind(node, out);
   return true;

@@ -43,13 +43,6 @@ Tensor on_xpu(const Tensor& t) {
   return out;
 }
 
-std::unique_ptr<GraphModule> small_net() {
-  NetBuilder b;
-  Node* y = b.max_pool(b.relu(b.conv2d(b.input("x", {2, 8, 12, 12}), 8, 16, 3, 1, 1)), 2, 2, 0);
-  y = b.relu(b.add(b.conv2d(y, 16, 16, 3, 1, 1), y));
-  return b.finish(b.linear(b.flatten(b.global_pool(y)), 16, 10));
-}
-
 int gpu_steps(CompiledModel& model, const Tensor& x) {
   int count = 0;
   for (const StepReport& s : model.steps({x})) count += s.kernel.find("onednn gpu") == 0 ? 1 : 0;
@@ -87,6 +80,7 @@ TEST(Xpu, GpuStepsComputeAFloatModel) {
   const OtherEngine engine;
   EXPECT_TRUE(xpu::is_available());
   const auto compiled = compile(*net);
+  EXPECT_EQ(gpu_steps(*compiled, on_xpu(x)), 3) << compiled->explain({on_xpu(x)});
   for (int i = 0; i < 2; ++i) {  // a second run reuses the memory of the first
     const Tensor got = (*compiled)({on_xpu(x)}).as<Tensor>();
     EXPECT_LT(max_difference(got, expected), 1e-5);
