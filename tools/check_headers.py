@@ -11,13 +11,13 @@ import subprocess
 import sys
 import tempfile
 
-INCLUDE = re.compile(r'^\s*#\s*include\s+(<[a-z_0-9]+>|"pt2q/[a-z_0-9]+\.h"|.*)', re.MULTILINE)
+INCLUDE = re.compile(r"^\s*#\s*include\s+(.*)", re.MULTILINE)
 ALLOWED = re.compile(r'<[a-z_0-9]+>|"pt2q/[a-z_0-9]+\.h"')
 FOREIGN = re.compile(r"\b(dnnl|nlohmann|pybind11|py|hwy|benchmark|testing)::|\bomp_\w+\(")
 CLASS = re.compile(r"((?:^//.*\n)*)(?:^template.*\n)?^class (\w+)(?:[^;{()]*?: public (\w+))?[^;{()]*\{", re.MULTILINE)
-# How a comment says it; on top of a file it holds for all classes of the file.
 # Classes without a member that changes them.
 CONSTANT = {"Args"}
+# How a comment says it; on top of a file it holds for all classes of the file.
 STATED = re.compile(r"thread|immutable|read-only|copies are independent", re.IGNORECASE)
 
 

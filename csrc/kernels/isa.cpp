@@ -72,9 +72,10 @@ Isa native_isa() {
 
 Isa best_isa() { return std::min(native_isa(), cap().load()); }
 
-void set_isa_cap(Isa value) {
-  cap().store(value);
+Isa set_isa_cap(Isa value) {
+  const Isa previous = cap().exchange(value);
   limit_highway(value);
+  return previous;
 }
 
 const char* isa_label(Isa isa) {

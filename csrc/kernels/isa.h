@@ -17,7 +17,8 @@ Isa environment_cap();
 Isa best_isa();
 // Affects plans made later, and all kernels that are not part of a plan, in the whole process.
 // oneDNN takes its limit once: only environment_cap() holds for it.
-void set_isa_cap(Isa cap);
+// Returns the cap until then.
+Isa set_isa_cap(Isa cap);
 
 const char* isa_label(Isa isa);  // "avx512_vnni"
 std::string isa_title(Isa isa);  // "AVX512_VNNI"; "BASELINE" for portable

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <random>
 
+#include "error_message.h"
 #include "golden_util.h"
 #include "kernels/quantize.h"
 #include "pt2q/graph_module.h"
@@ -77,13 +78,8 @@ TEST(QuantizedDecomposed, EqualsPyTorchBitForBit) {
 
 TEST(AffineBlocks, EqualTorchaoBitForBit) { EXPECT_GT(replay("quantization/affine.json"), 300U); }
 
-std::string error_of(const std::string& op, std::vector<Value> args) {
-  try {
-    call(op, std::move(args));
-  } catch (const Error& e) {
-    return e.message();
-  }
-  return "no error";
+std::string error_of(const std::string& op, const std::vector<Value>& args) {
+  return testing::error_message([&] { call(op, args); });
 }
 
 TEST(QuantizedDecomposed, RefusesBadArgumentsWithPyTorchsTexts) {

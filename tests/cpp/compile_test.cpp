@@ -10,8 +10,6 @@
 namespace pt2q::testing {
 namespace {
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 std::vector<std::string> targets(GraphModule& m) {
   std::vector<std::string> out;
   for (const Node* n : m.graph().nodes()) {

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "environment.h"
 #include "io_test_util.h"
 
 namespace pt2q::testing {
@@ -118,26 +118,17 @@ TEST_F(DiskCacheTest, ADirectoryThatCannotBeMadeIsNoCache) {
 }
 
 TEST_F(DiskCacheTest, TheEnvironmentSaysWhere) {
-  const auto set = [](const char* name, const std::string& value) {
-    value.empty() ? ::unsetenv(name) : ::setenv(name, value.c_str(), 1);
-  };
-  std::vector<std::pair<const char*, std::string>> saved;
-  for (const char* name : {"PT2Q_CACHE", "PT2Q_CACHE_DIR", "XDG_CACHE_HOME", "HOME"}) {
-    const char* old = std::getenv(name);
-    saved.emplace_back(name, old == nullptr ? "" : old);
-    set(name, "");
-  }
+  Environment cache("PT2Q_CACHE"), cache_dir("PT2Q_CACHE_DIR"), xdg("XDG_CACHE_HOME"), home("HOME");
   EXPECT_FALSE(DiskCache::open().enabled());
   EXPECT_FALSE(DiskCache::open().store("key", "value"));
-  set("HOME", "/home/me");
+  home.set("/home/me");
   EXPECT_EQ(DiskCache::open().directory(), "/home/me/.cache/pt2q");
-  set("XDG_CACHE_HOME", "/var/cache/me");
+  xdg.set("/var/cache/me");
   EXPECT_EQ(DiskCache::open().directory(), "/var/cache/me/pt2q");
-  set("PT2Q_CACHE_DIR", directory);
+  cache_dir.set(directory);
   EXPECT_EQ(DiskCache::open().directory(), directory);
-  set("PT2Q_CACHE", "0");
+  cache.set("0");
   EXPECT_FALSE(DiskCache::open().enabled());
-  for (const auto& [name, value] : saved) set(name, value);
 }
 
 }  // namespace

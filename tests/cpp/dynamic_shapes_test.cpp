@@ -31,8 +31,6 @@ std::unique_ptr<GraphModule> dynamic_tokens() {
   return b.finish(Value::List{b.linear(b.add(y, x), 32, 8)});
 }
 
-Tensor first(const Value& result) { return result.list().at(0).as<Tensor>(); }
-
 TEST(DynamicShapes, EverySizeGivesTheBitsOfAFreshModel) {
   std::mt19937 rng(5);
   std::uniform_int_distribution<int64_t> side(17, 70), batch(1, 3);

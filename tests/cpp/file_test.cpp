@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "base/strings.h"
+#include "error_message.h"
 #include "io_test_util.h"
 
 namespace pt2q {
@@ -59,12 +60,7 @@ TEST(AtomicFile, FollowsSymbolicLinks) {
 }
 
 std::string message_of(const std::function<void()>& fn) {
-  try {
-    fn();
-  } catch (const FileError& e) {
-    return e.what();
-  }
-  return "no FileError";
+  return testing::error_message<FileError>(fn);
 }
 
 TEST(AtomicFile, FullDiskIsReported) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <random>
 
+#include "graph_builder.h"
 #include "pt2q/io.h"
 #include "pt2q/pt2q.h"
 #include "pt2q/quantizers.h"
@@ -12,7 +13,9 @@
 namespace pt2q {
 namespace {
 
-Tensor random_tensor(const Shape& sizes, unsigned seed, float scale = 1.0F) {
+using testing::relative_error;
+
+Tensor normal_tensor(const Shape& sizes, unsigned seed, float scale = 1.0F) {
   std::mt19937 engine(seed);
   std::normal_distribution<float> normal(0.0F, scale);
   Tensor t = Tensor::empty(sizes);
@@ -29,14 +32,14 @@ std::unique_ptr<GraphModule> capture_small_resnet() {
     tracer.add_attribute(name, value, AttrKind::Parameter);
     return value;
   };
-  const Tensor w1 = parameter("conv1.weight", random_tensor({16, 3, 3, 3}, 1, 0.3F));
+  const Tensor w1 = parameter("conv1.weight", normal_tensor({16, 3, 3, 3}, 1, 0.3F));
   const Tensor gamma = parameter("bn1.weight", Tensor::full({16}, 1.2));
   const Tensor beta = parameter("bn1.bias", Tensor::full({16}, 0.1));
   const Tensor mean = parameter("bn1.running_mean", Tensor::full({16}, 0.05));
   const Tensor var = parameter("bn1.running_var", Tensor::full({16}, 0.9));
-  const Tensor w2 = parameter("conv2.weight", random_tensor({16, 16, 3, 3}, 2, 0.1F));
-  const Tensor b2 = parameter("conv2.bias", random_tensor({16}, 3, 0.1F));
-  const Tensor w3 = parameter("fc.weight", random_tensor({10, 16}, 4, 0.2F));
+  const Tensor w2 = parameter("conv2.weight", normal_tensor({16, 16, 3, 3}, 2, 0.1F));
+  const Tensor b2 = parameter("conv2.bias", normal_tensor({16}, 3, 0.1F));
+  const Tensor w3 = parameter("fc.weight", normal_tensor({10, 16}, 4, 0.2F));
   const Value::List one = {1, 1};
   Value x =
       tracer.add_input("x", TensorMeta{{SymInt::symbol("s0", 2), 3, 16, 16}, DType::Float32, {}});
@@ -52,18 +55,6 @@ std::unique_ptr<GraphModule> capture_small_resnet() {
   return module;
 }
 
-double relative_error(const Tensor& a, const Tensor& b) {
-  double noise = 0;
-  double signal = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.data<float>()[i];
-    const double y = b.data<float>()[i];
-    noise += (x - y) * (x - y);
-    signal += y * y;
-  }
-  return std::sqrt(noise / signal);
-}
-
 size_t count_calls(const Graph& graph, const std::string& op) {
   size_t count = 0;
   for (const Node* n : graph.nodes()) count += n->is_call(op) ? 1 : 0;
@@ -72,7 +63,7 @@ size_t count_calls(const Graph& graph, const std::string& op) {
 
 TEST(Flow, QuantizeAndReload) {
   auto model = capture_small_resnet();
-  const Tensor x = random_tensor({4, 3, 16, 16}, 5);
+  const Tensor x = normal_tensor({4, 3, 16, 16}, 5);
   const Tensor expected = run(*model, {x}).as<Tensor>();
 
   X86InductorQuantizer quantizer;
@@ -81,7 +72,7 @@ TEST(Flow, QuantizeAndReload) {
   EXPECT_EQ(count_calls(model->graph(), "aten.batch_norm.default"), 0U);
   EXPECT_LT(relative_error(run(*model, {x}).as<Tensor>(), expected),
             1e-5);  // observers change nothing
-  for (unsigned seed = 6; seed < 9; ++seed) run(*model, {random_tensor({2, 3, 16, 16}, seed)});
+  for (unsigned seed = 6; seed < 9; ++seed) run(*model, {normal_tensor({2, 3, 16, 16}, seed)});
 
   convert_pt2e(*model);
   EXPECT_GT(count_calls(model->graph(), "quantized_decomposed.quantize_per_tensor.default"), 3U);

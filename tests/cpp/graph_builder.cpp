@@ -185,13 +185,34 @@ std::unique_ptr<GraphModule> quantize_graph(const GraphModule& model, const Valu
   return m;
 }
 
+std::unique_ptr<GraphModule> small_net(const SymInt& batch) {
+  NetBuilder b;
+  Node* y = b.max_pool(b.relu(b.conv2d(b.input("x", {batch, 8, 12, 12}), 8, 16, 3, 1, 1)), 2, 2, 0);
+  y = b.relu(b.add(b.conv2d(y, 16, 16, 3, 1, 1), y));
+  return b.finish(b.linear(b.flatten(b.global_pool(y)), 16, 10));
+}
+
 double max_difference(const Tensor& a, const Tensor& b) {
   const Tensor x = a.contiguous(), y = b.contiguous();
   double worst = a.sizes() == b.sizes() ? 0.0 : INFINITY;
   for (int64_t i = 0; i < x.numel() && worst < INFINITY; ++i) {
-    worst = std::max(worst, std::abs(static_cast<double>(x.data<float>()[i]) - y.data<float>()[i]));
+    const double d = std::abs(static_cast<double>(x.data<float>()[i]) - y.data<float>()[i]);
+    worst = std::isnan(d) ? INFINITY : std::max(worst, d);
   }
   return worst;
+}
+
+double relative_error(const Tensor& got, const Tensor& wanted) {
+  if (got.sizes() != wanted.sizes()) return INFINITY;
+  const Tensor a = got.to(DType::Float32).contiguous();
+  const Tensor b = wanted.to(DType::Float32).contiguous();
+  double noise = 0.0, signal = 0.0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const double x = a.data<float>()[i], y = b.data<float>()[i];
+    noise += (x - y) * (x - y);
+    signal += y * y;
+  }
+  return std::sqrt(noise / signal);
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {

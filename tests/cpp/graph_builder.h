@@ -98,6 +98,9 @@ std::unique_ptr<GraphModule> make_resnet(int64_t batch, const std::vector<int>& 
                                          bool bottleneck, bool batch_norm, int64_t size = 224,
                                          int64_t width = 64);
 
+// [batch, 8, 12, 12] -> [batch, 10]: conv, relu, max pool, conv + residual, relu, average, linear.
+std::unique_ptr<GraphModule> small_net(const SymInt& batch = SymInt(2));
+
 // A copy with quantize/dequantize as convert_pt2e with the x86 recipe leaves them: uint8 per-tensor
 // activations calibrated on `sample`, int8 per-channel weights stored as constants. Batch norms
 // must have been folded.
@@ -106,8 +109,15 @@ std::unique_ptr<GraphModule> quantize_graph(const GraphModule& model, const Valu
 // Every node by its reference kernel, in order.
 Value run_reference(GraphModule& model, const std::vector<Value>& inputs);
 
-// max |a - b| of float32 tensors of equal shape.
+// A result that is a tensor, or a list that begins with one.
+inline Tensor first(const Value& v) {
+  return v.is<Tensor>() ? v.as<Tensor>() : v.list().at(0).as<Tensor>();
+}
+
+// max |a - b| of float32 tensors; infinite for different shapes and for NaN.
 double max_difference(const Tensor& a, const Tensor& b);
+// The norm of got - wanted divided by that of wanted; infinite for different shapes.
+double relative_error(const Tensor& got, const Tensor& wanted);
 bool same_bits(const Tensor& a, const Tensor& b);
 
 }  // namespace pt2q::testing

@@ -1,4 +1,4 @@
-// Limits the instruction set while in scope.
+// Kernels of a lesser instruction set for a block.
 #pragma once
 
 #include "kernels/isa.h"
@@ -7,7 +7,7 @@ namespace pt2q::testing {
 
 class IsaCap {
  public:
-  explicit IsaCap(kernels::Isa cap) : saved_(kernels::best_isa()) { kernels::set_isa_cap(cap); }
+  explicit IsaCap(kernels::Isa cap) : saved_(kernels::set_isa_cap(cap)) {}
   ~IsaCap() { kernels::set_isa_cap(saved_); }
   IsaCap(const IsaCap&) = delete;
   IsaCap& operator=(const IsaCap&) = delete;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/strings.h"
+#include "error_message.h"
 #include "graph_builder.h"
 #include "pt2q/pt2e.h"
 #include "pt2q/quantizers.h"
@@ -12,24 +13,12 @@
 namespace pt2q::testing {
 namespace {
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 std::map<std::string, int> op_counts(GraphModule& m) {
   std::map<std::string, int> out;
   for (const Node* n : m.graph().nodes()) {
     if (n->opcode() == OpCode::CallFunction) ++out[n->target()];
   }
   return out;
-}
-
-double relative_error(const Tensor& a, const Tensor& b) {
-  double noise = 0, signal = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.data<float>()[i], y = b.data<float>()[i];
-    noise += (x - y) * (x - y);
-    signal += x * x;
-  }
-  return std::sqrt(noise / signal);
 }
 
 void quantize(GraphModule& m, Quantizer& quantizer, const Tensor& sample) {
@@ -54,7 +43,7 @@ std::unique_ptr<CompiledModel> check(const GraphModule& m, GraphModule& original
   auto c = compile(m, options);
   const Tensor got = first((*c)({x}));
   EXPECT_TRUE(same_bits(got, first(run_reference(c->module(), {x}))));
-  EXPECT_LT(relative_error(want, got), tolerance);
+  EXPECT_LT(relative_error(got, want), tolerance);
   return c;
 }
 
@@ -243,7 +232,7 @@ TEST(Lower, DynamicQuantizationPerToken) {
     const Value got = (*c)({in}), exact = run_reference(c->module(), {in});
     for (size_t i = 0; i < 2; ++i) {
       EXPECT_TRUE(same_bits(got.list()[i].as<Tensor>(), exact.list()[i].as<Tensor>()));
-      EXPECT_LT(relative_error(want.list()[i].as<Tensor>(), got.list()[i].as<Tensor>()), 1e-6);
+      EXPECT_LT(relative_error(got.list()[i].as<Tensor>(), want.list()[i].as<Tensor>()), 1e-6);
     }
     // The codes are those of the graph before: dequantized, the same bits.
     EXPECT_TRUE(same_bits(got.list()[1].as<Tensor>(), want.list()[1].as<Tensor>()));
@@ -271,8 +260,28 @@ TEST(Lower, PoolingOfASentenceEncoderHasKernels) {
   auto c = compile(*module);
   for (const StepReport& step : c->steps({in, on})) EXPECT_NE(step.kernel, "reference") << step.op;
   const Value got = (*c)({in, on}), want = run_reference(c->module(), {in, on});
-  EXPECT_LT(relative_error(first(want), first(got)), 1e-6);
+  EXPECT_LT(relative_error(first(got), first(want)), 1e-6);
   EXPECT_TRUE(same_bits(got.list()[1].as<Tensor>(), want.list()[1].as<Tensor>()));
+}
+
+TEST(LoweredConvolution, RefusesNumbersThatFitNoImage) {
+  const Tensor x = Tensor::zeros({1, 4, 5, 5}, DType::UInt8);
+  const Tensor w = Tensor::zeros({4, 4, 3, 3}, DType::Int8);
+  const auto error = [&](const Value::List& stride, const Value::List& padding,
+                         const Value::List& dilation) {
+    return error_message<ValueError>([&] {
+      call("pt2q.qconv.default",
+           {x, w, Tensor::full({4}, 1), Value(), 0.1, 0, stride, padding, dilation, 1});
+    });
+  };
+  EXPECT_EQ(error({1, 1}, {0, 0}, {1, 1}), "no error");
+  EXPECT_EQ(error({1, 0}, {0, 0}, {1, 1}),
+            "stride [1, 0] and dilation [1, 1] must be positive, padding [0, 0] not negative");
+  EXPECT_EQ(error({1, 1}, {-1, 0}, {1, 1}),
+            "stride [1, 1] and dilation [1, 1] must be positive, padding [-1, 0] not negative");
+  EXPECT_EQ(error({}, {0, 0}, {1, 1}), "expected one number or 2 for 2-D images, got []");
+  EXPECT_EQ(error({1, 1}, {0, 0}, {3, 1}),
+            "a kernel of 3x3 with dilation [3, 1] is larger than the padded input [1, 4, 5, 5]");
 }
 
 }  // namespace

@@ -20,8 +20,6 @@ using pt2q_test::read_text;
 using pt2q_test::TempDir;
 using pt2q_test::write_text;
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 // KiB of the mapping of `path` that are in memory.
 size_t resident_kib(const std::string& path) {
   std::ifstream maps("/proc/self/smaps");

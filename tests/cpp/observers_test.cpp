@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "error_message.h"
 #include "golden_util.h"
 #include "observers/fake_quantize.h"
 #include "observers/histogram.h"
@@ -123,19 +124,9 @@ TEST(Observers, RefuseMergesThatMeanNothing) {
       ValueError);
 }
 
-template <typename Fn>
-std::string message_of(Fn&& fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    return e.message();
-  }
-  return "no error";
-}
-
 TEST(Observers, RefuseBadArgumentsWithPyTorchsTexts) {
   const auto error = [](const char* name, const KwArgs& args) {
-    return message_of([&] { observer_class(name)(args); });
+    return testing::error_message([&] { observer_class(name)(args); });
   };
   EXPECT_EQ(error("MinMaxObserver", {{"quant_min", 1}, {"quant_max", 5}}),
             "Used-specified quantization range must include 0.");
@@ -169,11 +160,13 @@ TEST(Observers, RefuseBadArgumentsWithPyTorchsTexts) {
   EXPECT_EQ(error("FixedQParamsFakeQuantize", {{"observer", "MinMaxObserver"}}),
             "FixedQParamsFakeQuantize's observer must be a FixedQParamsObserver");
   EXPECT_THAT(error("NoSuchObserver", {}), HasSubstr("no observer class 'NoSuchObserver'"));
-  EXPECT_EQ(message_of([] { observer_class("PlaceholderObserver")()->calculate_qparams(); }),
-            "calculate_qparams should not be called for PlaceholderObserver");
-  EXPECT_EQ(message_of([] { observer_class("HistogramObserver")()->reset_min_max_vals(); }),
-            "Cannot reset min/max values in the given observer.");
-  EXPECT_EQ(message_of([] {
+  EXPECT_EQ(
+      testing::error_message([] { observer_class("PlaceholderObserver")()->calculate_qparams(); }),
+      "calculate_qparams should not be called for PlaceholderObserver");
+  EXPECT_EQ(
+      testing::error_message([] { observer_class("HistogramObserver")()->reset_min_max_vals(); }),
+      "Cannot reset min/max values in the given observer.");
+  EXPECT_EQ(testing::error_message([] {
               observer_class("MinMaxObserver")()->load_state_dict({{"a", Tensor::zeros({1})}});
             }),
             "Error(s) in loading state_dict for MinMaxObserver:\n\tMissing key(s) in state_dict: "
@@ -183,11 +176,12 @@ TEST(Observers, RefuseBadArgumentsWithPyTorchsTexts) {
 TEST(Observers, NameThemselvesWhenTheDataHoldNaN) {
   const auto observer = observer_class("MinMaxObserver")();
   observer->forward(floats({1.0F, NAN}));
-  EXPECT_THAT(message_of([&] { observer->calculate_qparams(); }),
+  EXPECT_THAT(testing::error_message([&] { observer->calculate_qparams(); }),
               HasSubstr("MinMaxObserver: the observed range is NaN"));
   const auto channels = observer_class("PerChannelMinMaxObserver")();
   channels->forward(Tensor::from_vector<float>({1, 2, NAN, 4}, {2, 2}));
-  EXPECT_THAT(message_of([&] { channels->calculate_qparams(); }), HasSubstr("in channel 1"));
+  EXPECT_THAT(testing::error_message([&] { channels->calculate_qparams(); }),
+              HasSubstr("in channel 1"));
   // The histogram refuses at once and keeps what it had.
   const auto histogram = observer_class("HistogramObserver")();
   histogram->forward(floats({1.0F, 2.0F}));

@@ -1,9 +1,11 @@
 // Concatenations whose parts are written in place.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "error_message.h"
 #include "graph_builder.h"
 #include "kernels/qconv.h"
 #include "kernels/qdepthwise.h"
@@ -14,8 +16,6 @@
 
 namespace pt2q::testing {
 namespace {
-
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
 
 // Steps that copy for a concatenation, and steps that write into one.
 struct Joins {
@@ -189,10 +189,12 @@ TEST(PlanJoin, PixelStridesAreChecked) {
   spec.epilogue.scale = {0.1F};
   const std::vector<int8_t> w(128, 1);
   kernels::QConv conv(spec, kernels::pack_weights(kernels::weight_shape(spec.shape), w.data()));
-  EXPECT_THROW(conv.set_dst_stride(15), ValueError);
+  EXPECT_THAT(error_message<ValueError>([&] { conv.set_dst_stride(15); }),
+              ::testing::HasSubstr("a pixel stride of 15 is smaller"));
   spec.shape.out_c = spec.shape.groups = 8;
   kernels::QDepthwise depthwise(spec, kernels::pack_depthwise(spec.shape, w.data()));
-  EXPECT_THROW(depthwise.set_dst_stride(7), ValueError);
+  EXPECT_THAT(error_message<ValueError>([&] { depthwise.set_dst_stride(7); }),
+              ::testing::HasSubstr("a pixel stride of 7 is smaller than 8 channels"));
 }
 
 }  // namespace

@@ -14,8 +14,6 @@ namespace {
 // Float convolutions sum in another order than the plain loops.
 constexpr double kFloatTolerance = 2e-4;
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 bool uses_reference(GraphModule& m, const std::vector<Value>& inputs) {
   for (const auto& step : plan_for(m, inputs)->plan()->steps) {
     if (step->info.reference) return true;

@@ -2,6 +2,7 @@
 // Emulated routes always run; native ones as far as this CPU goes.
 #include "kernels/qconv.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 
 #include "base/cpu.h"
 #include "base/parallel.h"
+#include "error_message.h"
 #include "kernels/qconv_frame.h"
 #include "pt2q/error.h"
 
@@ -483,6 +485,7 @@ TEST(QConv, InPlaceResidualIsAddedOnce) {
 }
 
 TEST(QConv, BadInputIsNamed) {
+  using ::testing::HasSubstr;
   const int8_t w[64] = {};
   QConvSpec spec;
   spec.shape = conv(1, 4, 4, 8, 8, 1, 1, 0);
@@ -491,19 +494,24 @@ TEST(QConv, BadInputIsNamed) {
   EXPECT_NO_THROW(QConv(spec, packed));
   QConvSpec other = spec;
   other.shape.in_c = 16;
-  EXPECT_THROW(QConv(other, packed), ValueError);
+  const auto error = [](auto&& fn) { return testing::error_message<ValueError>(fn); };
+  EXPECT_THAT(error([&] { QConv(other, packed); }),
+              HasSubstr("1x1 16->8 @4x4: the weights were packed for another shape"));
   QConvSpec lengths = spec;
   lengths.epilogue.scale = {1, 2, 3};
-  EXPECT_THROW(QConv(lengths, packed), ValueError);
+  EXPECT_THAT(error([&] { QConv(lengths, packed); }),
+              HasSubstr("scale has 3 values for 8 output channels"));
   QConvSpec zero = spec;
   zero.src_zero_point = 300;
-  EXPECT_THROW(QConv(zero, packed), ValueError);
+  EXPECT_THAT(error([&] { QConv(zero, packed); }), HasSubstr("1x1 8->8 @4x4: source zero point"));
   QConvSpec rows = spec;
   rows.scaled_rows = true;
-  EXPECT_THROW(QConv(rows, packed).run(w, nullptr, nullptr), ValueError);
+  EXPECT_THAT(error([&] { QConv(rows, packed).run(w, nullptr, nullptr); }),
+              HasSubstr("parameters of rows are given where the plan has none, or missing"));
   rows.src_zero_point = 3;
-  EXPECT_THROW(QConv(rows, packed), ValueError);
-  EXPECT_THROW(isa_from_label("sse9"), ValueError);
+  EXPECT_THAT(error([&] { QConv(rows, packed); }),
+              HasSubstr("rows with parameters of their own have neither a zero point nor padding"));
+  EXPECT_EQ(error([] { isa_from_label("sse9"); }), "unknown instruction set 'sse9'");
 }
 
 // Every choice that a shape has, alone and on top of another, and some that it does not allow.

@@ -10,8 +10,6 @@ namespace {
 
 using kernels::Isa;
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 // "sparse" has one weight per output: no pair of products exceeds 127 * 255. "heavy" has pairs of
 // 127 + 127, that is 64770. "depthwise" multiplies each channel by itself.
 std::unique_ptr<GraphModule> three_layers() {

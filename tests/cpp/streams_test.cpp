@@ -14,8 +14,6 @@
 namespace pt2q::testing {
 namespace {
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 std::unique_ptr<GraphModule> quantized_resnet(int64_t batch) {
   auto m = make_resnet(batch, {1, 1}, false, false, 32, 16);
   return quantize_graph(*m, random_tensor({batch, 3, 32, 32}, 11));

@@ -2,10 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "environment.h"
+#include "error_message.h"
 #include "graph_builder.h"
 #include "io_test_util.h"
 #include "pt2q/error.h"
@@ -15,20 +16,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Tensor first(const Value& v) { return v.is<Tensor>() ? v.as<Tensor>() : v.list()[0].as<Tensor>(); }
-
 // A cache directory of its own; the environment is as before afterwards.
 class TuningTest : public ::testing::Test {
  protected:
   void SetUp() override {
     fs::create_directory(directory);
-    ::setenv("PT2Q_CACHE_DIR", directory.c_str(), 1);
     auto m = make_resnet(1, {1, 1}, false, false, 32, 16);
     model = quantize_graph(*m, random_tensor({1, 3, 32, 32}, 11));
-  }
-  void TearDown() override {
-    ::unsetenv("PT2Q_CACHE_DIR");
-    ::unsetenv("PT2Q_CACHE");
   }
 
   std::unique_ptr<CompiledModel> measured(double seconds = 20) const {
@@ -54,6 +48,8 @@ class TuningTest : public ::testing::Test {
 
   const pt2q_test::TempDir temporary;
   const std::string directory = temporary / "cache";
+  const Environment cache_directory{"PT2Q_CACHE_DIR", directory};
+  Environment cache{"PT2Q_CACHE"};
   std::unique_ptr<GraphModule> model;
 };
 
@@ -92,13 +88,16 @@ TEST_F(TuningTest, DamagedEntriesAreMeasuredAgain) {
 TEST_F(TuningTest, WithoutTimeOrCacheTheModelChooses) {
   EXPECT_EQ(count(*measured(0), "modelled"), 7U);
   EXPECT_TRUE(entries().empty());
-  ::setenv("PT2Q_CACHE", "0", 1);
+  cache.set("0");
   EXPECT_EQ(count(*measured(), "measured"), 7U);
   EXPECT_TRUE(entries().empty());
   EXPECT_EQ(count(*measured(0), "modelled"), 7U);
 }
 
-TEST_F(TuningTest, NegativeSecondsAreRefused) { EXPECT_THROW(measured(-1), ValueError); }
+TEST_F(TuningTest, NegativeSecondsAreRefused) {
+  EXPECT_EQ(error_message<ValueError>([&] { measured(-1); }),
+            "compile: tuning_seconds must not be negative, got -1");
+}
 
 TEST(TuningChoice, TextReadsBackAndNonsenseIsRefused) {
   kernels::QConvChoice c;
