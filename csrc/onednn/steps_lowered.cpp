@@ -1,10 +1,14 @@
 // Steps of lowered operators: int8 convolution, linear and pooling with our own kernels, float32
 // ones with post-ops through oneDNN.
+#include <algorithm>
+
+#include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/qconv.h"
 #include "kernels/qdepthwise.h"
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
+#include "onednn/lower.h"
 #include "onednn/step_makers.h"
 #include "onednn/steps_gpu.h"
 #include "ops/support/epilogue_args.h"
@@ -103,7 +107,7 @@ class QConvStep : public QConvStepBase {
 
 std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
                                                const Tensor& weight, int32_t x_max,
-                                               const InputScales& rows) {
+                                               const InputScales& rows, bool any_size) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
   if (is_depthwise(spec.shape)) {
@@ -120,7 +124,7 @@ std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kerne
       [&] { return pack_weights(shape, w, x_max); });
   QConvSpec chosen = spec;
   auto source = ChoiceSource::Model;
-  if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed);
+  if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed, any_size);
   auto step = std::make_unique<QConvStep<QConv>>(QConv(chosen, packed), rows);
   step->info.tuning = tuning_text(source);
   return step;
@@ -156,24 +160,31 @@ bool read_constants(const PlanBuilder& builder, const Node& node, Tensor* weight
   return false;
 }
 
-// The step for `shape`, from that of an earlier plan when there is one; measured choices are made
-// for every size.
+bool takes_any_size(const Node& node) {
+  const auto sizes = shape_of(node.arg_node(0));
+  return sizes && std::any_of(sizes->begin(), sizes->end(),
+                              [](const SymInt& size) { return !size.is_constant(); });
+}
+
+// The step for `shape`, from that of an earlier plan when there is one: with measured choices, one
+// of the same bucket of sizes.
 template <typename MakeSpec>
 std::unique_ptr<QConvStepBase> step_for(PlanBuilder& builder, const Node& node,
                                         const kernels::ConvShape& shape, const Tensor& weight,
                                         size_t tail, MakeSpec&& make_spec,
                                         const InputScales& rows) {
+  const bool any_size = takes_any_size(node);
   const auto fresh = [&] {
     return make_qconv_step(builder, make_spec(), weight,
-                           ops::read_x_max(builder.plain_args(node), tail), rows);
+                           ops::read_x_max(builder.plain_args(node), tail), rows, any_size);
   };
-  if (builder.tuner() != nullptr || rows.scale >= 0) return fresh();
+  if (rows.scale >= 0) return fresh();
   const int other = builder.tensor_arg(node, tail);
   const DType x_dtype = builder.value(builder.tensor_arg(node, 0)).dtype;
   const DType other_dtype = other >= 0 ? builder.value(other).dtype : x_dtype;
-  std::any& slot =
-      builder.cache()
-          .packed[{&node, std::string("step:") + kernels::isa_label(kernels::best_isa())}];
+  std::string key = cat("step:", kernels::isa_label(kernels::best_isa()));
+  if (builder.tuner() != nullptr) key += cat(":", num_threads(), ":", size_bucket(shape));
+  std::any& slot = builder.cache().packed[{&node, key}];
   if (const auto* known = std::any_cast<QConvTemplate>(&slot)) {
     if (known->x == x_dtype && known->other == other_dtype) return known->step->resized(shape);
   }

@@ -95,11 +95,21 @@ QConvChoice fastest(const QConvSpec& spec, const std::shared_ptr<const PackedWei
 
 }  // namespace
 
-std::string tuning_key(const QConvSpec& spec, const PackedWeights& weights) {
+std::string size_bucket(const kernels::ConvShape& shape) {
+  const auto round_up = [](int64_t n) {
+    int64_t power = 1;
+    while (power < n) power *= 2;
+    return n > 2 && n <= power / 4 * 3 ? power / 4 * 3 : power;
+  };
+  return cat("<=", round_up(shape.batch), "x", round_up(shape.in_h), "x", round_up(shape.in_w));
+}
+
+std::string tuning_key(const QConvSpec& spec, const PackedWeights& weights, bool any_size) {
   const kernels::ConvShape& s = spec.shape;
+  const std::string size = any_size ? size_bucket(s) : cat(s.batch, "x", s.in_h, "x", s.in_w);
   std::string key = cat("qconv 1|", cpu_name(), "|", weights.route.name(), "|", num_threads(), "|",
-                        s.batch, "x", s.in_h, "x", s.in_w, "x", s.in_c, ">", s.out_c, " k",
-                        s.kernel_h, "x", s.kernel_w, " s", s.stride_h, "x", s.stride_w, " p");
+                        size, "x", s.in_c, ">", s.out_c, " k", s.kernel_h, "x", s.kernel_w, " s",
+                        s.stride_h, "x", s.stride_w, " p");
   for (const int64_t pad : {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right}) key += cat(pad, ",");
   key += cat(" d", s.dilation_h, "x", s.dilation_w, " g", s.groups, "|", spec.src_is_s8, ",",
              spec.src_stride, ",", spec.dst_stride, ",", spec.residual_stride, ",",
@@ -130,8 +140,9 @@ Tuner::Tuner(double seconds, DiskCache cache)
            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))),
       cache_(std::move(cache)) {}
 
-ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWeights>& weights) {
-  const std::string key = tuning_key(*spec, *weights);
+ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWeights>& weights,
+                           bool any_size) {
+  const std::string key = tuning_key(*spec, *weights, any_size);
   if (const auto same = measured_.find(key); same != measured_.end()) {
     spec->choice = same->second;
     return ChoiceSource::Measured;

@@ -23,9 +23,10 @@ class Tuner {
   Tuner(double seconds, DiskCache cache);
 
   // Sets spec->choice. Measured choices are kept in the cache, by processor, threads and all that
-  // the time depends on.
+  // the time depends on; `any_size`: for all images of its size_bucket.
   ChoiceSource choose(kernels::QConvSpec* spec,
-                      const std::shared_ptr<const kernels::PackedWeights>& weights);
+                      const std::shared_ptr<const kernels::PackedWeights>& weights,
+                      bool any_size = false);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -34,8 +35,13 @@ class Tuner {
   DiskCache cache_;
 };
 
+// Batch, height and width of a layer that takes any size, each rounded up to a power of two or one
+// and a half of one: sizes that share a measured choice.
+std::string size_bucket(const kernels::ConvShape& shape);
+
 // What a choice is remembered by.
-std::string tuning_key(const kernels::QConvSpec& spec, const kernels::PackedWeights& weights);
+std::string tuning_key(const kernels::QConvSpec& spec, const kernels::PackedWeights& weights,
+                       bool any_size = false);
 
 // The text that is remembered; parsing refuses (false) what no choice can be.
 std::string choice_text(const kernels::QConvChoice& choice);

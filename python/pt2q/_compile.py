@@ -269,7 +269,8 @@ def compile(
         disabled_passes: passes to leave out, by name (see ``CompiledModel.passes``).
         dump_dir: directory for the graph after each pass.
         tune: ``"model"``: a cost model chooses how each int8 layer is cut up. ``"measure"``: short
-            measurements do, for the captured shapes now and for others when they come; what was measured
+            measurements do, for the captured shapes now and for others when they come (in models that take
+            any size, once per half octave of batch, height and width); what was measured
             is kept on disk (``PT2Q_CACHE_DIR``, else ``$XDG_CACHE_HOME/pt2q`` or ``~/.cache/pt2q``;
             ``PT2Q_CACHE=0``: nowhere). Results do not depend on it. ``explain()`` says which it was.
         tuning_seconds: the time measuring may take per set of input shapes; layers that come later are

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/strings.h"
 #include "environment.h"
 #include "error_message.h"
 #include "graph_builder.h"
@@ -92,6 +93,39 @@ TEST_F(TuningTest, WithoutTimeOrCacheTheModelChooses) {
   EXPECT_EQ(count(*measured(), "measured"), 7U);
   EXPECT_TRUE(entries().empty());
   EXPECT_EQ(count(*measured(0), "modelled"), 7U);
+}
+
+TEST_F(TuningTest, SizesOfOneBucketShareAMeasurement) {
+  NetBuilder b;
+  Node* x = b.input("x", {SymInt::symbol("n", 2), 8, SymInt::symbol("h", 20), 20});
+  auto net = b.finish(b.relu(b.conv2d(b.relu(b.conv2d(x, 8, 16, 3, 1, 1)), 16, 8, 3, 1, 1)));
+  auto any_size = quantize_graph(*net, random_tensor({2, 8, 20, 20}, 3));
+  CompileOptions options;
+  options.tuning = Tuning::Measure;
+  auto tuned = compile(*any_size, options);
+  auto modelled = compile(*any_size);
+  size_t before = 0;
+  for (const auto& [height, entries_more] : std::vector<std::pair<int64_t, size_t>>{
+           {20, 2}, {23, 0}, {24, 0}, {17, 0}, {25, 2}}) {  // buckets: 24 and 32
+    const Tensor image = random_tensor({2, 8, height, 20}, 5);
+    EXPECT_TRUE(same_bits(first((*tuned)({image})), first((*modelled)({image}))));
+    for (const StepReport& step : tuned->steps({image})) {
+      if (step.op == "pt2q.qconv.default") {
+        EXPECT_EQ(step.tuning, "measured") << height;
+      }
+    }
+    EXPECT_EQ(entries().size(), before + entries_more) << height;
+    before = entries().size();
+  }
+}
+
+TEST(TuningChoice, BucketsAreHalfOctaves) {
+  kernels::ConvShape s;
+  for (const auto& [n, text] : std::vector<std::pair<int64_t, const char*>>{
+           {0, "1"}, {1, "1"}, {2, "2"}, {3, "3"}, {4, "4"}, {5, "6"}, {7, "8"}, {97, "128"}}) {
+    s.batch = s.in_h = s.in_w = n;
+    EXPECT_EQ(size_bucket(s), cat("<=", text, "x", text, "x", text));
+  }
 }
 
 TEST_F(TuningTest, NegativeSecondsAreRefused) {
