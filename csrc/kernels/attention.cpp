@@ -2,6 +2,7 @@
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
+#include <type_traits>
 #include <vector>
 
 #include "base/parallel.h"
@@ -15,11 +16,14 @@ HWY_BEFORE_NAMESPACE();
 namespace pt2q {
 namespace HWY_NAMESPACE {
 
-// Query rows of one block: their scores and one panel of keys or values stay in the first-level
-// cache.
-constexpr int64_t kRows = 4;
-
 #if HWY_NATIVE_FMA
+
+// Query rows that are multiplied at a time.
+constexpr int64_t kRows = 4;
+// Rows of a block, whose scores stay in the second-level cache; the keys and then the values stay
+// in the first.
+constexpr int64_t kMostRows = 32;
+constexpr int64_t kScoreFloats = 16384;
 
 // Vectors of keys (or values) a block of rows is multiplied with at a time: what registers hold.
 constexpr size_t kVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
@@ -27,14 +31,33 @@ constexpr size_t kVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 // Keys per panel of the packed keys.
 HWY_INLINE int64_t panel_width() { return static_cast<int64_t>(kVectors * hn::Lanes(FloatTag())); }
 
+// Four columns of four keys from `row` on, turned.
+HWY_INLINE void pack_square(const float* row, int64_t stride, float* packed, int64_t width) {
+  const hn::FixedTag<float, 4> d;
+  const auto r0 = hn::LoadU(d, row), r1 = hn::LoadU(d, row + stride);
+  const auto r2 = hn::LoadU(d, row + 2 * stride), r3 = hn::LoadU(d, row + 3 * stride);
+  const auto a0 = hn::InterleaveLower(d, r0, r2), a1 = hn::InterleaveLower(d, r1, r3);
+  const auto b0 = hn::InterleaveUpper(d, r0, r2), b1 = hn::InterleaveUpper(d, r1, r3);
+  hn::StoreU(hn::InterleaveLower(d, a0, a1), d, packed);
+  hn::StoreU(hn::InterleaveUpper(d, a0, a1), d, packed + width);
+  hn::StoreU(hn::InterleaveLower(d, b0, b1), d, packed + 2 * width);
+  hn::StoreU(hn::InterleaveUpper(d, b0, b1), d, packed + 3 * width);
+}
+
 // Packs keys [source, depth] into panels [depth][panel_width], the last one filled up with zeros.
 void pack_keys(const AttentionShape& s, const float* k, float* packed) {
   const int64_t width = panel_width();
   for (int64_t j0 = 0; j0 < s.source; j0 += width, packed += width * s.depth) {
-    for (int64_t j = 0; j < width; ++j) {
+    for (int64_t j = 0; j < width; j += 4) {
       const float* row = k + (j0 + j) * s.k[2];
-      for (int64_t e = 0; e < s.depth; ++e) {
-        packed[e * width + j] = j0 + j < s.source ? row[e] : 0.0f;
+      int64_t e = 0;
+      if (j0 + j + 4 <= s.source) {
+        for (; e + 4 <= s.depth; e += 4)
+          pack_square(row + e, s.k[2], packed + e * width + j, width);
+      }
+      for (; e < s.depth; ++e) {
+        for (int64_t r = 0; r < 4; ++r)
+          packed[e * width + j + r] = j0 + j + r < s.source ? row[r * s.k[2] + e] : 0.0f;
       }
     }
   }
@@ -67,102 +90,234 @@ HWY_INLINE void multiply(const Rows& rows, int64_t n, const float* panel, int64_
   }
 }
 
-// out rows = (probabilities x values) * inverse, kV vectors of columns from column `at`.
-template <size_t kV>
-HWY_INLINE void multiply_values(const AttentionShape& s, const AttentionHead& head,
-                                const Rows& probabilities, int64_t n, const float* inverse,
-                                int64_t first, int64_t count, int64_t at) {
-  multiply<kV>(probabilities, n, head.v + at, s.v[2],
+// Where results go: as they are, or quantized.
+template <typename Out>
+struct Sink {
+  QuantizeLanes lanes;
+  const QuantParams& to;
+
+  explicit Sink(const QuantParams& params) : lanes(params), to(params) {}
+  HWY_INLINE void put(FloatVec v, Out* out) const { store_lanes(lanes(v), out); }
+  void put_one(float v, Out* out) const { quantize_reference(&v, 1, to, out); }
+};
+template <>
+struct Sink<float> {
+  explicit Sink(const QuantParams&) {}
+  HWY_INLINE void put(FloatVec v, float* out) const { store_lanes(v, out); }
+  void put_one(float v, float* out) const { *out = v; }
+};
+
+// What the next head reads, fetched a little with every row of this one. Null: no head follows.
+template <typename Out>
+HWY_INLINE void fetch_part(const AttentionShape& s, const AttentionHead<Out>* next, int64_t part,
+                           int64_t parts) {
+  if (next == nullptr) return;
+  const auto fetch = [&](const float* rows, int64_t count, int64_t stride, int64_t columns) {
+    for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
+      for (int64_t at = 0; at < columns; at += 16) __builtin_prefetch(rows + i * stride + at, 0, 2);
+    }
+  };
+  fetch(next->k, s.source, s.k[2], s.depth);
+  fetch(next->v, s.source, s.v[2], s.value_depth);
+  fetch(next->q, s.length, s.q[2], s.depth);
+}
+
+// What the blocks of one head share.
+template <typename Out>
+struct Work {
+  const AttentionShape& s;
+  const AttentionHead<Out>& head;
+  const AttentionHead<Out>* next;
+  const Sink<Out>& sink;
+  const float* keys;    // packed
+  const float* values;  // rows, `step` apart
+  int64_t step;
+  float* scores;  // rows, `pitch` apart: whole panels
+  int64_t pitch;
+  float inverse[kMostRows];
+};
+
+// out rows = (probabilities x values) * inverse, kV vectors of columns from column `at`; rows
+// [row, row + count) of the block that begins with `first`.
+template <size_t kV, typename Out>
+HWY_INLINE void multiply_values(const Work<Out>& w, const Rows& probabilities, int64_t n,
+                                int64_t first, int64_t row, int64_t count, int64_t at) {
+  multiply<kV>(probabilities, n, w.values + at, w.step,
                [&](size_t r, size_t c, FloatVec sum) HWY_ATTR {
                  if (static_cast<int64_t>(r) >= count) return;
-                 float* out = head.out + (first + static_cast<int64_t>(r)) * s.out[2] + at;
-                 hn::StoreU(hn::Mul(sum, hn::Set(FloatTag(), inverse[r])), FloatTag(),
+                 const int64_t i = row + static_cast<int64_t>(r);
+                 Out* out = w.head.out + (first + i) * w.s.out[2] + at;
+                 w.sink.put(hn::Mul(sum, hn::Set(FloatTag(), w.inverse[i])),
                             out + c * hn::Lanes(FloatTag()));
                });
 }
 
-void values_of_block(const AttentionShape& s, const AttentionHead& head, const Rows& probabilities,
-                     int64_t n, const float* inverse, int64_t first, int64_t count) {
+template <typename Out>
+void values_of_rows(const Work<Out>& w, int64_t n, int64_t first, int64_t row, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  const auto most = static_cast<int64_t>(kVectors) * lanes;
+  Rows p;
+  for (int64_t r = 0; r < kRows; ++r) p.p[r] = w.scores + (row + std::min(r, count - 1)) * w.pitch;
   int64_t at = 0;
-  for (; at + static_cast<int64_t>(kVectors) * lanes <= s.value_depth;
-       at += static_cast<int64_t>(kVectors) * lanes) {
-    multiply_values<kVectors>(s, head, probabilities, n, inverse, first, count, at);
-  }
-  for (; at + 2 * lanes <= s.value_depth; at += 2 * lanes)
-    multiply_values<2>(s, head, probabilities, n, inverse, first, count, at);
-  for (; at + lanes <= s.value_depth; at += lanes)
-    multiply_values<1>(s, head, probabilities, n, inverse, first, count, at);
-  for (; at < s.value_depth; ++at) {
+  for (; at + most <= w.s.value_depth; at += most)
+    multiply_values<kVectors>(w, p, n, first, row, count, at);
+  for (; at + 2 * lanes <= w.s.value_depth; at += 2 * lanes)
+    multiply_values<2>(w, p, n, first, row, count, at);
+  for (; at + lanes <= w.s.value_depth; at += lanes)
+    multiply_values<1>(w, p, n, first, row, count, at);
+  for (; at < w.s.value_depth; ++at) {
     for (int64_t r = 0; r < count; ++r) {
       float sum = 0.0f;
-      for (int64_t j = 0; j < n; ++j)
-        sum = std::fma(probabilities.p[r][j], head.v[j * s.v[2] + at], sum);
-      head.out[(first + r) * s.out[2] + at] = sum * inverse[r];
+      for (int64_t j = 0; j < n; ++j) sum = std::fma(p.p[r][j], w.values[j * w.step + at], sum);
+      w.sink.put_one(sum * w.inverse[row + r], w.head.out + (first + row + r) * w.s.out[2] + at);
     }
   }
 }
 
-// Rows [first, first + count) of one head; `scores` holds kRows rows of whole panels.
-void attend_block(const AttentionShape& s, const AttentionHead& head, const float* packed,
-                  int64_t first, int64_t count, float* scores) {
-  const int64_t width = panel_width();
-  const int64_t pitch = (s.source + width - 1) / width * width;
-  const int64_t keys = visible_keys(s, first + count - 1);
-  const size_t lanes = hn::Lanes(FloatTag());
+// mask_scores for masks whose columns are neighbours.
+template <typename Out>
+HWY_INLINE void mask_row(const Work<Out>& w, int64_t i, int64_t n, float* scores) {
+  if (w.head.added == nullptr && w.head.allowed == nullptr) return;
+  if (w.s.mask[3] != 1) return mask_scores(w.s, w.head, i, n, scores);
+  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  const int64_t at = i * w.s.mask[2];
+  int64_t j = 0;
+  if (w.head.added != nullptr) {
+    const float* added = w.head.added + at;
+    for (; j + lanes <= n; j += lanes)
+      store_lanes(hn::Add(load_lanes(scores + j), load_lanes(added + j)), scores + j);
+    for (; j < n; ++j) scores[j] += added[j];
+    return;
+  }
+  const FloatVec never = hn::Set(FloatTag(), -std::numeric_limits<float>::infinity());
+  static_assert(sizeof(bool) == 1);
+  const auto* allowed = reinterpret_cast<const uint8_t*>(w.head.allowed + at);
+  for (; j + lanes <= n; j += lanes) {
+    const auto yes = hn::Gt(load_lanes(allowed + j), hn::Zero(FloatTag()));
+    store_lanes(hn::IfThenElse(yes, load_lanes(scores + j), never), scores + j);
+  }
+  for (; j < n; ++j) scores[j] = allowed[j] != 0 ? scores[j] : hn::GetLane(never);
+}
+
+// Scores of row i of the head, row r of the block, to exponentials; zeros up to column `keys`.
+template <typename Out>
+HWY_INLINE void soften_row(Work<Out>& w, int64_t i, int64_t r, int64_t keys) {
+  float* row = w.scores + r * w.pitch;
+  const int64_t n = visible_keys(w.s, i);
+  mask_row(w, i, n, row);
+  const auto count = static_cast<size_t>(n);
+  const FloatVec most = row_maximum(row, count);
+  w.inverse[r] = 0.0f;
+  if (hn::GetLane(most) == -std::numeric_limits<float>::infinity() && sees_nothing(row, n)) {
+    std::fill(row, row + keys, 0.0f);
+    return;
+  }
+  w.inverse[r] = exponentials(row, count, most, row);
+  std::fill(row + n, row + keys, 0.0f);
+}
+
+// Scaled scores of a block of rows with kV vectors of keys from key j on.
+template <size_t kV, typename Out>
+void score_keys(const Work<Out>& w, int64_t first, int64_t count, int64_t j) {
+  const AttentionShape& s = w.s;
   const FloatVec scale = hn::Set(FloatTag(), s.scale);
-  Rows queries, probabilities;
-  for (int64_t r = 0; r < kRows; ++r) {
-    queries.p[r] = head.q + (first + std::min(r, count - 1)) * s.q[2];
-    probabilities.p[r] = scores + r * pitch;
+  const size_t lanes = hn::Lanes(FloatTag());
+  for (int64_t row = 0; row < count; row += kRows) {
+    Rows queries;
+    for (int64_t r = 0; r < kRows; ++r)
+      queries.p[r] = w.head.q + (first + std::min(row + r, count - 1)) * s.q[2];
+    float* scores = w.scores + row * w.pitch + j;
+    multiply<kV>(queries, s.depth, w.keys + j * s.depth, panel_width(),
+                 [&](size_t r, size_t c, FloatVec sum) HWY_ATTR {
+                   store_lanes(hn::Mul(sum, scale),
+                               scores + static_cast<int64_t>(r) * w.pitch + c * lanes);
+                 });
   }
-  for (int64_t j = 0; j < keys; j += width) {
-    multiply<kVectors>(queries, s.depth, packed + j * s.depth, width,
-                       [&](size_t r, size_t c, FloatVec sum) HWY_ATTR {
-                         hn::StoreU(hn::Mul(sum, scale), FloatTag(),
-                                    scores + static_cast<int64_t>(r) * pitch + j + c * lanes);
-                       });
-  }
-  float inverse[kRows] = {};
-  for (int64_t r = 0; r < kRows; ++r) {
-    float* row = scores + r * pitch;
-    const int64_t n = r < count ? visible_keys(s, first + r) : 0;
-    if (n > 0 && mask_scores(s, head, first + r, n, row)) {
-      inverse[r] = softmax_exponentials(row, static_cast<size_t>(n), row);
-      std::fill(row + n, row + keys, 0.0f);
+}
+
+// Rows [first, first + count) of one head.
+template <typename Out>
+void attend_block(Work<Out>& w, int64_t first, int64_t count) {
+  const AttentionShape& s = w.s;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  const int64_t keys = visible_keys(s, first + count - 1);
+  for (int64_t j = 0; j < keys; j += panel_width()) {
+    if (keys - j > 2 * lanes) {
+      score_keys<kVectors>(w, first, count, j);
+    } else if (keys - j > lanes) {
+      score_keys<2>(w, first, count, j);
     } else {
-      std::fill(row, row + keys, 0.0f);
+      score_keys<1>(w, first, count, j);
     }
   }
-  values_of_block(s, head, probabilities, keys, inverse, first, count);
-}
-
-// Floats of scratch memory one thread needs.
-int64_t attention_scratch(const AttentionShape& s) {
-  const int64_t width = panel_width();
-  return (s.source + width - 1) / width * width * (s.depth + kRows);
-}
-
-void attend(const AttentionShape& s, const AttentionHead& head, int64_t first, int64_t last,
-            float* scratch) {
-  const int64_t width = panel_width();
-  float* scores = scratch + (s.source + width - 1) / width * width * s.depth;
-  pack_keys(s, head.k, scratch);
-  for (int64_t i = first; i < last; i += kRows) {
-    attend_block(s, head, scratch, i, std::min(kRows, last - i), scores);
+  for (int64_t r = 0; r < count; ++r) {
+    soften_row(w, first + r, r, keys);
+    fetch_part(s, w.next, first + r, s.length);
   }
+  for (int64_t row = 0; row < count; row += kRows)
+    values_of_rows(w, keys, first, row, std::min(kRows, count - row));
+}
+
+// Sizes of one thread's scratch memory in floats: packed keys, values, scores of a block.
+struct Scratch {
+  int64_t pitch, rows, keys, values;
+
+  explicit Scratch(const AttentionShape& s) {
+    const int64_t width = panel_width();
+    pitch = (s.source + width - 1) / width * width;
+    rows = std::min(kMostRows,
+                    std::max(kRows, kScoreFloats / std::max<int64_t>(1, pitch) / kRows * kRows));
+    keys = pitch * s.depth;
+    values = s.v[2] == s.value_depth ? 0 : (s.source * s.value_depth + 15) / 16 * 16;
+  }
+  int64_t total() const { return keys + values + rows * pitch; }
+};
+
+int64_t attention_scratch(const AttentionShape& s) { return Scratch(s).total(); }
+
+template <typename Out>
+HWY_INLINE void attend(const AttentionShape& s, const AttentionHead<Out>& head,
+                       const AttentionHead<Out>* next, int64_t first, int64_t last,
+                       const QuantParams& to, float* scratch) {
+  const Scratch sizes(s);
+  const Sink<Out> sink(to);
+  pack_keys(s, head.k, scratch);
+  Work<Out> w{s,           head,   next,   sink,
+              scratch,     head.v, s.v[2], scratch + sizes.keys + sizes.values,
+              sizes.pitch, {}};
+  if (sizes.values > 0) {
+    float* values = scratch + sizes.keys;
+    for (int64_t j = 0; j < s.source; ++j)
+      std::copy_n(head.v + j * s.v[2], s.value_depth, values + j * s.value_depth);
+    w.values = values;
+    w.step = s.value_depth;
+  }
+  for (int64_t i = first; i < last; i += sizes.rows)
+    attend_block(w, i, std::min(sizes.rows, last - i));
 }
 
 #else  // no fused multiply-add: the scalar definition
 
 int64_t attention_scratch(const AttentionShape&) { return 0; }
 
-void attend(const AttentionShape& s, const AttentionHead& head, int64_t first, int64_t last,
-            float*) {
-  attend_rows_reference(s, head, first, last);
+template <typename Out>
+void attend(const AttentionShape& s, const AttentionHead<Out>& head, const AttentionHead<Out>*,
+            int64_t first, int64_t last, const QuantParams& to, float*) {
+  attend_rows_reference(s, head, first, last, to);
 }
 
 #endif  // HWY_NATIVE_FMA
+
+#define PT2Q_ATTEND(NAME, Out)                                                    \
+  void attend_##NAME(const AttentionShape& s, const AttentionHead<Out>& head,     \
+                     const AttentionHead<Out>* next, int64_t first, int64_t last, \
+                     const QuantParams& to, float* scratch) {                     \
+    attend(s, head, next, first, last, to, scratch);                              \
+  }
+PT2Q_ATTEND(f32, float)
+PT2Q_ATTEND(u8, uint8_t)
+PT2Q_ATTEND(s8, int8_t)
+#undef PT2Q_ATTEND
 
 }  // namespace HWY_NAMESPACE
 }  // namespace pt2q
@@ -173,7 +328,9 @@ namespace pt2q {
 namespace {
 
 HWY_EXPORT(attention_scratch);
-HWY_EXPORT(attend);
+HWY_EXPORT(attend_f32);
+HWY_EXPORT(attend_u8);
+HWY_EXPORT(attend_s8);
 
 // Memory of the calling thread, kept between calls.
 float* thread_scratch(size_t floats) {
@@ -186,10 +343,9 @@ float* thread_scratch(size_t floats) {
   return memory.get();
 }
 
-}  // namespace
-
-void attention(const AttentionShape& shape, const float* q, const float* k, const float* v,
-               const AttentionMask& mask, float* out) {
+template <typename Out, class Attend>
+void run_attention(const AttentionShape& shape, const float* q, const float* k, const float* v,
+                   const AttentionMask& mask, Out* out, const QuantParams& to, Attend* attend) {
   const int64_t heads = shape.batch * shape.heads;
   if (heads == 0 || shape.length == 0) return;
   // Few heads: their rows are split as well; each part packs the keys again.
@@ -197,17 +353,32 @@ void attention(const AttentionShape& shape, const float* q, const float* k, cons
   const int64_t parts = std::max<int64_t>(1, std::min(wanted, shape.length / 16));
   const int64_t work = shape.length * shape.source * (shape.depth + shape.value_depth) / parts;
   const auto scratch = static_cast<size_t>(HWY_DYNAMIC_DISPATCH(attention_scratch)(shape));
-  parallel_for(heads * parts, 1 + 65536 / std::max<int64_t>(1, work),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t part = i % parts;
-                   const AttentionHead head = attention_head(shape, i / parts, q, k, v, mask, out);
-                   HWY_DYNAMIC_DISPATCH(attend)
-                   (shape, head, shape.length * part / parts, shape.length * (part + 1) / parts,
-                    thread_scratch(scratch));
-                 }
-               });
+  const auto head_at = [&](int64_t h) {
+    return attention_head(shape, std::min(h, heads - 1), q, k, v, mask, out);
+  };
+  parallel_for(
+      heads * parts, 1 + 65536 / std::max<int64_t>(1, work), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t part = i % parts;
+          const AttentionHead<Out> head = head_at(i / parts), next = head_at(i / parts + 1);
+          attend(shape, head, i + parts < end ? &next : nullptr, shape.length * part / parts,
+                 shape.length * (part + 1) / parts, to, thread_scratch(scratch));
+        }
+      });
 }
+
+}  // namespace
+
+#define PT2Q_ATTENTION(NAME, Out)                                                             \
+  template <>                                                                                 \
+  void attention(const AttentionShape& shape, const float* q, const float* k, const float* v, \
+                 const AttentionMask& mask, Out* out, const QuantParams& to) {                \
+    run_attention(shape, q, k, v, mask, out, to, HWY_DYNAMIC_DISPATCH(attend_##NAME));        \
+  }
+PT2Q_ATTENTION(f32, float)
+PT2Q_ATTENTION(u8, uint8_t)
+PT2Q_ATTENTION(s8, int8_t)
+#undef PT2Q_ATTENTION
 
 }  // namespace pt2q
 #endif  // HWY_ONCE

@@ -1,5 +1,5 @@
 // softmax(q k^T * scale + mask) v of float32 in one pass over blocks of query rows; the scores of a
-// block stay in cache.
+// block stay in cache. The result may be quantized on the way out.
 //
 // Every sum runs in a fixed order (fused multiply-adds over the depth, then over the keys; the row
 // sum as in softmax_rows), so results are the same bits for every instruction set and thread count.
@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/quantize.h"
 
 namespace pt2q {
 
@@ -26,9 +28,13 @@ struct AttentionMask {
   const bool* allowed = nullptr;  // keys that count, or null
 };
 
+// Out: float, or uint8_t or int8_t, which is quantize(result, to).
+template <typename Out>
 void attention(const AttentionShape& shape, const float* q, const float* k, const float* v,
-               const AttentionMask& mask, float* out);
+               const AttentionMask& mask, Out* out, const QuantParams& to = {});
+template <typename Out>
 void attention_reference(const AttentionShape& shape, const float* q, const float* k,
-                         const float* v, const AttentionMask& mask, float* out);
+                         const float* v, const AttentionMask& mask, Out* out,
+                         const QuantParams& to = {});
 
 }  // namespace pt2q

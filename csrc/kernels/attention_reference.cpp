@@ -1,4 +1,5 @@
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/attention_rows.h"
@@ -7,7 +8,9 @@
 namespace pt2q {
 namespace {
 
-void attend_row(const AttentionShape& s, const AttentionHead& head, int64_t i, float* scores) {
+template <typename Out>
+void attend_row(const AttentionShape& s, const AttentionHead<Out>& head, int64_t i, float* scores,
+                float* out) {
   const int64_t n = visible_keys(s, i);
   for (int64_t j = 0; j < n; ++j) {
     float sum = 0.0f;
@@ -16,9 +19,9 @@ void attend_row(const AttentionShape& s, const AttentionHead& head, int64_t i, f
     }
     scores[j] = sum * s.scale;
   }
-  float* out = head.out + i * s.out[2];
   std::fill(out, out + s.value_depth, 0.0f);
-  if (!mask_scores(s, head, i, n, scores)) return;
+  mask_scores(s, head, i, n, scores);
+  if (sees_nothing(scores, n)) return;
   const float inverse = softmax_exponentials_reference(scores, n, scores);
   for (int64_t j = 0; j < n; ++j) {
     const float* v = head.v + j * s.v[2];
@@ -29,17 +32,39 @@ void attend_row(const AttentionShape& s, const AttentionHead& head, int64_t i, f
 
 }  // namespace
 
-void attend_rows_reference(const AttentionShape& shape, const AttentionHead& head, int64_t first,
-                           int64_t last) {
+template <typename Out>
+void attend_rows_reference(const AttentionShape& shape, const AttentionHead<Out>& head,
+                           int64_t first, int64_t last, const QuantParams& to) {
   std::vector<float> scores(static_cast<size_t>(shape.source));
-  for (int64_t i = first; i < last; ++i) attend_row(shape, head, i, scores.data());
-}
-
-void attention_reference(const AttentionShape& shape, const float* q, const float* k,
-                         const float* v, const AttentionMask& mask, float* out) {
-  for (int64_t h = 0; h < shape.batch * shape.heads; ++h) {
-    attend_rows_reference(shape, attention_head(shape, h, q, k, v, mask, out), 0, shape.length);
+  std::vector<float> row(static_cast<size_t>(shape.value_depth));
+  for (int64_t i = first; i < last; ++i) {
+    attend_row(shape, head, i, scores.data(), row.data());
+    Out* out = head.out + i * shape.out[2];
+    if constexpr (std::is_same_v<Out, float>) {
+      std::copy(row.begin(), row.end(), out);
+    } else {
+      quantize_reference(row.data(), shape.value_depth, to, out);
+    }
   }
 }
+
+template <typename Out>
+void attention_reference(const AttentionShape& shape, const float* q, const float* k,
+                         const float* v, const AttentionMask& mask, Out* out,
+                         const QuantParams& to) {
+  for (int64_t h = 0; h < shape.batch * shape.heads; ++h) {
+    attend_rows_reference(shape, attention_head(shape, h, q, k, v, mask, out), 0, shape.length, to);
+  }
+}
+
+#define PT2Q_ATTENTION(Out)                                                                      \
+  template void attend_rows_reference(const AttentionShape&, const AttentionHead<Out>&, int64_t, \
+                                      int64_t, const QuantParams&);                              \
+  template void attention_reference(const AttentionShape&, const float*, const float*,           \
+                                    const float*, const AttentionMask&, Out*, const QuantParams&);
+PT2Q_ATTENTION(float)
+PT2Q_ATTENTION(uint8_t)
+PT2Q_ATTENTION(int8_t)
+#undef PT2Q_ATTENTION
 
 }  // namespace pt2q

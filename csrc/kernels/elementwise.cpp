@@ -99,10 +99,13 @@ HWY_INLINE void softmax_quantize_run(const float* x, size_t rows, size_t n, cons
   }
 }
 
-void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, const float* bias,
-                    float eps, float* y) {
+// put(index, values) for the lanes of normalized rows, put_one(index, value) for the rest.
+template <class Put, class PutOne>
+HWY_INLINE void normalize_rows(const float* x, size_t rows, size_t n, const float* weight,
+                               const float* bias, float eps, const Put& put,
+                               const PutOne& put_one) {
   const size_t lanes = hn::Lanes(FloatTag());
-  for (size_t r = 0; r < rows; ++r, x += n, y += n) {
+  for (size_t r = 0; r < rows; ++r, x += n) {
     const float count = static_cast<float>(n);
     PartialSums sums;
     for_partials(x, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
@@ -120,15 +123,40 @@ void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, 
       FloatVec v = hn::Mul(hn::Sub(hn::LoadU(FloatTag(), x + i), center), factor);
       if (weight != nullptr) v = hn::Mul(v, hn::LoadU(FloatTag(), weight + i));
       if (bias != nullptr) v = hn::Add(v, hn::LoadU(FloatTag(), bias + i));
-      hn::StoreU(v, FloatTag(), y + i);
+      put(r * n + i, v);
     }
     for (; i < n; ++i) {
       float v = (x[i] - mean) * scale;
       if (weight != nullptr) v = v * weight[i];
       if (bias != nullptr) v = v + bias[i];
-      y[i] = v;
+      put_one(r * n + i, v);
     }
   }
+}
+
+void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, const float* bias,
+                    float eps, float* y) {
+  normalize_rows(
+      x, rows, n, weight, bias, eps,
+      [&](size_t i, FloatVec v) HWY_ATTR { hn::StoreU(v, FloatTag(), y + i); },
+      [&](size_t i, float v) { y[i] = v; });
+}
+
+template <typename Q>
+HWY_INLINE void layer_norm_quantize_run(const float* x, size_t rows, size_t n, const float* weight,
+                                        const float* bias, float eps, const QuantParams& to,
+                                        float* y, Q* q) {
+  const QuantizeLanes lanes(to);
+  normalize_rows(
+      x, rows, n, weight, bias, eps,
+      [&](size_t i, FloatVec v) HWY_ATTR {
+        if (y != nullptr) hn::StoreU(v, FloatTag(), y + i);
+        store_lanes(lanes(v), q + i);
+      },
+      [&](size_t i, float v) {
+        if (y != nullptr) y[i] = v;
+        quantize_reference(&v, 1, to, q + i);
+      });
 }
 
 #else  // no fused multiply-add: the scalar definitions
@@ -162,16 +190,32 @@ void layer_norm_run(const float* x, size_t rows, size_t n, const float* weight, 
                             eps, y);
 }
 
+template <typename Q>
+void layer_norm_quantize_run(const float* x, size_t rows, size_t n, const float* weight,
+                             const float* bias, float eps, const QuantParams& to, float* y, Q* q) {
+  std::vector<float> row(n);
+  for (size_t r = 0; r < rows; ++r, x += n, q += n) {
+    float* const out = y == nullptr ? row.data() : y + r * n;
+    layer_norm_rows_reference(x, 1, static_cast<int64_t>(n), weight, bias, eps, out);
+    quantize_reference(out, static_cast<int64_t>(n), to, q);
+  }
+}
+
 #endif  // HWY_NATIVE_FMA
 
-#define PT2Q_QUANTIZED_RUNS(NAME, Q)                                                         \
-  void unary_quantize_##NAME(const float* x, size_t n, const UnaryStep& step,                \
-                             const QuantParams& to, Q* q) {                                  \
-    unary_quantize_run(x, n, step, to, q);                                                   \
-  }                                                                                          \
-  void softmax_quantize_##NAME(const float* x, size_t rows, size_t n, const QuantParams& to, \
-                               float* row, Q* q) {                                           \
-    softmax_quantize_run(x, rows, n, to, row, q);                                            \
+#define PT2Q_QUANTIZED_RUNS(NAME, Q)                                                             \
+  void unary_quantize_##NAME(const float* x, size_t n, const UnaryStep& step,                    \
+                             const QuantParams& to, Q* q) {                                      \
+    unary_quantize_run(x, n, step, to, q);                                                       \
+  }                                                                                              \
+  void softmax_quantize_##NAME(const float* x, size_t rows, size_t n, const QuantParams& to,     \
+                               float* row, Q* q) {                                               \
+    softmax_quantize_run(x, rows, n, to, row, q);                                                \
+  }                                                                                              \
+  void layer_norm_quantize_##NAME(const float* x, size_t rows, size_t n, const float* weight,    \
+                                  const float* bias, float eps, const QuantParams& to, float* y, \
+                                  Q* q) {                                                        \
+    layer_norm_quantize_run(x, rows, n, weight, bias, eps, to, y, q);                            \
   }
 PT2Q_QUANTIZED_RUNS(u8, uint8_t)
 PT2Q_QUANTIZED_RUNS(s8, int8_t)
@@ -232,6 +276,8 @@ HWY_EXPORT(softmax_run);
 HWY_EXPORT(softmax_quantize_u8);
 HWY_EXPORT(softmax_quantize_s8);
 HWY_EXPORT(layer_norm_run);
+HWY_EXPORT(layer_norm_quantize_u8);
+HWY_EXPORT(layer_norm_quantize_s8);
 
 constexpr int64_t kGrain = 32768;  // elements
 
@@ -283,6 +329,16 @@ void unary(const UnaryStep& step, const float* x, int64_t n, float* y) {
   void softmax_rows_quantize(const float* x, int64_t rows, int64_t n, const QuantParams& to,   \
                              Q* q) {                                                           \
     softmax_quantized(HWY_DYNAMIC_DISPATCH(softmax_quantize_##NAME), x, rows, n, to, q);       \
+  }                                                                                            \
+  template <>                                                                                  \
+  void layer_norm_rows_quantize(const float* x, int64_t rows, int64_t n, const float* weight,  \
+                                const float* bias, float eps, const QuantParams& to, float* y, \
+                                Q* q) {                                                        \
+    for_rows(rows, n, [&](int64_t first, size_t count) {                                       \
+      HWY_DYNAMIC_DISPATCH(layer_norm_quantize_##NAME)                                         \
+      (x + first * n, count, static_cast<size_t>(n), weight, bias, eps, to,                    \
+       y == nullptr ? nullptr : y + first * n, q + first * n);                                 \
+    });                                                                                        \
   }
 PT2Q_QUANTIZED_API(u8, uint8_t)
 PT2Q_QUANTIZED_API(s8, int8_t)

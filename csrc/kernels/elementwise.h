@@ -58,8 +58,8 @@ float binary_value(Binary op, float a, float b, bool relu);
 void binary(Binary op, const float* a, const float* b, int64_t n, bool relu, float* y);
 void binary_scalar(Binary op, const float* a, float b, int64_t n, bool relu, float* y);
 
-// Rows of x[rows, n]. softmax: exp(x - max) * (1 / sum), the sum in 16 interleaved partial sums
-// added in order. n = 0 is allowed.
+// Rows of x[rows, n]. softmax: exp(x - max) * (1 / sum), the sum in 16 interleaved partial sums,
+// added in halves (i and i + 8, then i and i + 4, ...). n = 0 is allowed.
 void softmax_rows(const float* x, int64_t rows, int64_t n, float* y);
 void softmax_rows_reference(const float* x, int64_t rows, int64_t n, float* y);
 // One row before the division: exp(x - max) to y; returns 1 / sum.
@@ -72,6 +72,10 @@ void softmax_rows_quantize(const float* x, int64_t rows, int64_t n, const QuantP
 // (biased) variance of each row in 16 interleaved partial sums.
 void layer_norm_rows(const float* x, int64_t rows, int64_t n, const float* weight,
                      const float* bias, float eps, float* y);
+// The same and quantize(y) in one pass; y may be null.
+template <typename Q>
+void layer_norm_rows_quantize(const float* x, int64_t rows, int64_t n, const float* weight,
+                              const float* bias, float eps, const QuantParams& to, float* y, Q* q);
 void layer_norm_rows_reference(const float* x, int64_t rows, int64_t n, const float* weight,
                                const float* bias, float eps, float* y);
 

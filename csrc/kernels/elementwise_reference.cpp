@@ -31,6 +31,7 @@ struct ScalarOps {
   static V trunc(V a) { return std::trunc(a); }
   static V sqrt(V a) { return std::sqrt(a); }
   static V neg(V a) { return -a; }
+  static V scale_by_power(V a, V n) { return mul(a, power_of_two(n)); }
   static V power_of_two(V n) {
     const int32_t bits = (static_cast<int32_t>(n) + 127) * (1 << 23);
     float power;
@@ -45,14 +46,15 @@ using Math = FloatMath<ScalarOps>;
 
 constexpr int64_t kPartials = 16;
 
-// Sum of f(i) over [0, n) in 16 interleaved partial sums.
+// Sum of f(i) over [0, n) in 16 interleaved partial sums, added in halves.
 template <class F>
 float interleaved_sum(int64_t n, const F& f) {
   float partial[kPartials] = {};
   for (int64_t i = 0; i < n; ++i) partial[i % kPartials] += f(i);
-  float sum = 0.0f;
-  for (const float p : partial) sum += p;
-  return sum;
+  for (int64_t half = kPartials / 2; half > 0; half /= 2) {
+    for (int64_t i = 0; i < half; ++i) partial[i] += partial[i + half];
+  }
+  return partial[0];
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 // Ops: V, M (masks); set, add, sub, mul, div, fma(a, b, c) = a * b + c, fnma = c - a * b, min, max
 // (the second operand where either is NaN), less(a, b), is_nan, select(m, yes, no), abs,
 // copy_sign(magnitude, sign), round (half to even), floor, power_of_two(n) for integral n in
-// [-126, 127].
+// [-126, 127], scale_by_power(a, n) = a * 2^n where that is normal.
 //
 // Polynomials: weighted least squares refitted towards equal ripple (Chebyshev basis, double
 // precision), coefficients rounded to float32. Largest error against double precision, over all
@@ -48,7 +48,7 @@ struct FloatMath {
     r = Ops::fnma(n, Ops::set(1.42860677e-6f), r);
     const V square = Ops::mul(r, r);
     const V fraction = Ops::add(Ops::fma(square, polynomial(r, kTail), r), Ops::set(1.0f));
-    const V scaled = Ops::mul(fraction, Ops::power_of_two(n));
+    const V scaled = Ops::scale_by_power(fraction, n);
     return Ops::select(Ops::less(x, Ops::set(-87.0f)), Ops::set(0.0f), scaled);
   }
 

@@ -42,6 +42,14 @@ struct VectorOps {
   static HWY_INLINE V trunc(V a) { return hn::Trunc(a); }
   static HWY_INLINE V sqrt(V a) { return hn::Sqrt(a); }
   static HWY_INLINE V neg(V a) { return hn::Neg(a); }
+  // a * 2^n where that is a normal number.
+  static HWY_INLINE V scale_by_power(V a, V n) {
+#if HWY_TARGET <= HWY_AVX3
+    return V{_mm512_scalef_ps(a.raw, n.raw)};
+#else
+    return mul(a, power_of_two(n));
+#endif
+  }
   static HWY_INLINE V power_of_two(V n) {
     const hn::RebindToSigned<FloatTag> di;
     const auto exponent = hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127));
@@ -84,22 +92,34 @@ struct PartialSums {
     for (size_t k = 0; k * lanes < kPartials; ++k) {
       hn::StoreU(sums[k], FloatTag(), partial + k * lanes);
     }
-    float sum = 0.0f;
-    for (const float p : partial) sum += p;
-    return sum;
+    const hn::FixedTag<float, 4> d;  // in halves
+    const auto even = hn::Add(hn::LoadU(d, partial), hn::LoadU(d, partial + 8));
+    const auto odd = hn::Add(hn::LoadU(d, partial + 4), hn::LoadU(d, partial + 12));
+    float four[4];
+    hn::StoreU(hn::Add(even, odd), d, four);
+    return (four[0] + four[2]) + (four[1] + four[3]);
   }
 };
 
-// exp(x - max) to y; returns 1 / sum.
-HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
+// The largest value of a row, which is not NaN unless that is all there is.
+HWY_INLINE FloatVec row_maximum(const float* x, size_t n) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   FloatVec most = hn::Set(FloatTag(), kLowest);
   for_partials(x, n, kLowest, [&](FloatVec v, size_t) HWY_ATTR { most = hn::Max(v, most); });
-  const FloatVec max = hn::MaxOfLanes(FloatTag(), most);
+  return hn::MaxOfLanes(FloatTag(), most);
+}
+
+// exp(x - max) to y; returns 1 / sum.
+HWY_INLINE float exponentials(const float* x, size_t n, FloatVec max, float* y) {
   map_lanes(x, n, y, [&](FloatVec v) HWY_ATTR { return Math::exp_of_negative(hn::Sub(v, max)); });
   PartialSums sums;
   for_partials(y, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
   return 1.0f / sums.total();
+}
+
+// The same with the row's maximum.
+HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
+  return exponentials(x, n, row_maximum(x, n), y);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -34,6 +34,8 @@ bool fuse_int8_pointwise(GraphModule& module);
 // softmax(q k^T * scale + mask) v in float is one attention operator, which runs in one pass. A row
 // whose mask is -inf everywhere gives zeros, as PyTorch's attention does, not NaN.
 Pass fuse_attention();
+// A quantize behind layer norm or attention moves into it.
+Pass fuse_quantized_results();
 // Float convolution and linear absorb activations and residual additions.
 bool fuse_float_compute(GraphModule& module);
 // Dead nodes and attributes nobody uses go.

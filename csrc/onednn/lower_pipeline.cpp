@@ -10,8 +10,8 @@ namespace pt2q {
 // patterns are looked for. Integers move down before fusion, so that a pool or flatten between two
 // layers does not hide the quantize at its end, and pairs that cancel go then. Integer fusion comes
 // before float fusion, which takes what is left; attention goes first, because its products would
-// be taken one by one. Casts to bfloat16 come when batch norms are gone, and before patterns look
-// through them.
+// be taken one by one, and then a quantize behind it moves in. Casts to bfloat16 come when batch
+// norms are gone, and before patterns look through them.
 std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
   std::vector<Pass> passes = {
       {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
@@ -31,6 +31,7 @@ std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
       {"fuse_int8_pointwise", "Pooling between dequantize and quantize works on integers.",
        fuse_int8_pointwise},
       fuse_attention(),
+      fuse_quantized_results(),
       {"fuse_float_compute", "Float convolution and linear take in what follows.",
        fuse_float_compute},
       {"remove_dead", "Unused nodes and attributes go.", remove_dead},

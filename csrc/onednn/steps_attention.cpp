@@ -1,10 +1,12 @@
-// float32 attention in one pass.
+// float32 attention in one pass, its result quantized on the way where that is asked for.
 #include <cmath>
 
 #include "base/strings.h"
 #include "kernels/attention.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
+#include "onednn/steps_norm.h"
+#include "ops/support/lowered_rows.h"
 
 namespace pt2q {
 namespace {
@@ -82,6 +84,22 @@ bool describe_operands(const Operand& q, const Operand& k, const Operand& v, Att
   return true;
 }
 
+// Runs `shape` into value `out` of `dtype`.
+std::unique_ptr<Step> attention_step(const AttentionShape& shape, const std::vector<int>& ids,
+                                     bool boolean, const QuantParams& to, int out, DType dtype) {
+  return std::make_unique<KernelStep>([=](RunContext& ctx) {
+    AttentionMask m;
+    if (ids.size() > 3 && boolean) m.allowed = ctx.data<const bool>(ids[3]);
+    if (ids.size() > 3 && !boolean) m.added = ctx.data<const float>(ids[3]);
+    const auto run = [&](auto* result) {
+      attention(shape, ctx.data<const float>(ids[0]), ctx.data<const float>(ids[1]),
+                ctx.data<const float>(ids[2]), m, result, to);
+    };
+    if (dtype == DType::Float32) return run(ctx.data<float>(out));
+    dtype == DType::UInt8 ? run(ctx.data<uint8_t>(out)) : run(ctx.data<int8_t>(out));
+  });
+}
+
 bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
   Operand q, k, v;
   AttentionShape shape;
@@ -106,18 +124,15 @@ bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
   const int64_t row = shape.heads * shape.value_depth;
   const Shape out_strides = {shape.length * row, shape.value_depth, row, 1};
   set_strides(shape.out, out_strides);
-  const int out = builder.new_value(
-      sizes, sizes.size() == 3 ? contiguous_strides(sizes) : out_strides, DType::Float32);
+  const DType dtype = builder.result_meta(node).dtype;
+  const int out =
+      builder.new_value(sizes, sizes.size() == 3 ? contiguous_strides(sizes) : out_strides, dtype);
   const bool boolean = mask >= 0 && builder.value(mask).dtype == DType::Bool;
   std::vector<int> inputs{q.id, k.id, v.id};
   if (mask >= 0) inputs.push_back(mask);
-  auto step = std::make_unique<KernelStep>([=, ids = inputs](RunContext& ctx) {
-    AttentionMask m;
-    if (mask >= 0 && boolean) m.allowed = ctx.data<const bool>(mask);
-    if (mask >= 0 && !boolean) m.added = ctx.data<const float>(mask);
-    attention(shape, ctx.data<const float>(ids[0]), ctx.data<const float>(ids[1]),
-              ctx.data<const float>(ids[2]), m, ctx.data<float>(out));
-  });
+  QuantParams to;
+  if (dtype != DType::Float32) to = read_result_params(builder, node, ops::kQAttentionTail);
+  auto step = attention_step(shape, inputs, boolean, to, out, dtype);
   step->info = builder.describe(node, "pt2q attention", out);
   step->info.flops = 2.0 * static_cast<double>(shape.batch * shape.heads * shape.length) *
                      static_cast<double>(shape.source * (shape.depth + shape.value_depth));
@@ -130,6 +145,7 @@ bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
 
 void add_attention_steps(StepMakerMap& makers) {
   makers["aten.scaled_dot_product_attention.default"] = make_attention;
+  makers["pt2q.qattention.default"] = make_attention;
 }
 
 }  // namespace pt2q

@@ -5,6 +5,7 @@
 #include "kernels/quantize.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
+#include "onednn/steps_norm.h"
 
 namespace pt2q {
 namespace {
@@ -13,14 +14,7 @@ bool is_float32(const PlanBuilder& b, int id) {
   return id >= 0 && b.value(id).dtype == DType::Float32;
 }
 
-QuantParams params_of(const PlanBuilder& b, const Node& n) {
-  QuantParams p;
-  p.scale = b.plain_arg(n, 1).to_double();
-  p.zero_point = static_cast<int32_t>(b.plain_arg(n, 2).to_int());
-  p.quant_min = static_cast<int32_t>(b.plain_arg(n, 3).to_int());
-  p.quant_max = static_cast<int32_t>(b.plain_arg(n, 4).to_int());
-  return p;
-}
+QuantParams params_of(const PlanBuilder& b, const Node& n) { return read_result_params(b, n, 1); }
 
 ImageShape image_of(const Shape& sizes) {
   ImageShape s{sizes[0], sizes[1], 1};

@@ -69,6 +69,22 @@ double exact(const AttentionShape& s, const std::vector<float>& q, const std::ve
   return weighted / sum;
 }
 
+// The integers are those of the float result.
+template <typename Q>
+void check_quantized(const AttentionShape& s, const std::vector<float>& q,
+                     const std::vector<float>& k, const std::vector<float>& v,
+                     const AttentionMask& mask, const std::vector<float>& real,
+                     const QuantParams& to) {
+  std::vector<Q> want(real.size()), got(real.size()), reference(real.size());
+  quantize_reference(real.data(), static_cast<int64_t>(real.size()), to, want.data());
+  attention_reference(s, q.data(), k.data(), v.data(), mask, reference.data(), to);
+  EXPECT_TRUE(same_bits(reference, want));
+  for_each_route([&] {
+    attention(s, q.data(), k.data(), v.data(), mask, got.data(), to);
+    EXPECT_TRUE(same_bits(got, want));
+  });
+}
+
 void check(const Case& c) {
   const AttentionShape s = shape_of(c);
   const int64_t key_heads = c.heads / c.heads_per_key;
@@ -110,6 +126,8 @@ void check(const Case& c) {
     attention(s, q.data(), k.data(), v.data(), mask, got.data());
     EXPECT_TRUE(same_bits(got, want));
   });
+  check_quantized<uint8_t>(s, q, k, v, mask, want, {0.013, 101, 0, 255});
+  check_quantized<int8_t>(s, q, k, v, mask, want, {0.007, -9, -127, 127});
 }
 
 TEST(Attention, EqualsTheReferenceBitForBit) {
@@ -120,6 +138,8 @@ TEST(Attention, EqualsTheReferenceBitForBit) {
   check({2, 2, 1, 6, 17, 5, 3, false, Case::allowed});
   check({1, 2, 1, 12, 10, 4, 4, true, Case::added});
   check({1, 8, 1, 1, 40, 32, 32, false, Case::none});
+  check({1, 2, 1, 70, 197, 16, 48, false, Case::added});  // several blocks, a narrow last panel
+  check({1, 1, 1, 41, 99, 8, 16, true, Case::allowed});
 }
 
 TEST(Attention, NanInAKeySpreadsToEveryRowThatSeesIt) {

@@ -186,6 +186,16 @@ TEST(LayerNormRows, EqualsReferenceAndNormalises) {
         layer_norm_rows(x.data(), 40, n, weight, bias, 1e-5f, y.data());
         layer_norm_rows_reference(x.data(), 40, n, weight, bias, 1e-5f, expected.data());
         ASSERT_TRUE(same_bits(y, expected)) << "n " << n;
+        const QuantParams to{0.021, -3, -128, 120};
+        std::vector<int8_t> q(x.size()), q_expected(x.size());
+        quantize_reference(expected.data(), 40 * n, to, q_expected.data());
+        layer_norm_rows_quantize(x.data(), 40, n, weight, bias, 1e-5f, to, nullptr, q.data());
+        ASSERT_TRUE(same_bits(q, q_expected)) << "n " << n;
+        y = x;  // in place
+        q.assign(q.size(), 0);
+        layer_norm_rows_quantize(y.data(), 40, n, weight, bias, 1e-5f, to, y.data(), q.data());
+        ASSERT_TRUE(same_bits(y, expected)) << "n " << n;
+        ASSERT_TRUE(same_bits(q, q_expected)) << "n " << n;
       }
     }
   });
