@@ -5,7 +5,9 @@
 #include <string>
 
 #include "base/parallel.h"
+#include "base/strings.h"
 #include "kernels/qconv_plan.h"
+#include "kernels/qconv_spec.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -15,39 +17,26 @@ constexpr int64_t kFrameTarget = 256 << 10;  // frame bytes per task that stay i
 constexpr int64_t kWindowTarget = 20 << 10;  // im2col windows that stay in L1
 constexpr int64_t kMinTaskPixels = 96;       // below this, threads split channels, not pixels
 
-std::string shape_text(const ConvShape& s) {
-  return std::to_string(s.kernel_h) + "x" + std::to_string(s.kernel_w) + " " +
-         std::to_string(s.in_c) + "->" + std::to_string(s.out_c) + " @" + std::to_string(s.in_h) +
-         "x" + std::to_string(s.in_w);
-}
+constexpr const char* kKind = "qconv";
 
 void check(const QConvSpec& spec, const PackedWeights& w) {
+  check_spec(kKind, spec);
   const ConvShape& s = spec.shape;
   const auto fail = [&](const std::string& what) {
-    throw ValueError("qconv " + shape_text(s) + ": " + what);
+    throw ValueError(cat(kKind, " ", shape_text(s), ": ", what));
   };
-  if (s.batch < 0 || s.in_h < 1 || s.in_w < 1 || s.in_c < 1) fail("sizes must be positive");
-  if (s.stride_h < 1 || s.stride_w < 1 || s.dilation_h < 1) fail("strides must be positive");
-  if (s.pad_top < 0 || s.pad_left < 0 || s.pad_bottom < 0 || s.pad_right < 0)
-    fail("negative padding");
-  if (s.groups < 1 || s.in_c % s.groups != 0) fail("input channels do not divide into groups");
-  if (s.out_h() < 1 || s.out_w() < 1) fail("the kernel is larger than the padded input");
   const WeightShape want = weight_shape(s);
   const WeightShape& got = w.shape;
   if (want.out_c != got.out_c || want.in_c != got.in_c || want.kernel_h != got.kernel_h ||
       want.kernel_w != got.kernel_w || want.groups != got.groups ||
       want.dilation_w != got.dilation_w)
     fail("the weights were packed for another shape");
-  const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
-  if (zero < 0 || zero > 255) fail("source zero point out of range");
+  const int32_t zero = u8_zero_point(spec);
   if (w.route.dot == DotKind::mixed && zero > w.src_max)
-    fail("source zero point above the largest input the weights were packed for");
+    fail(cat("the source zero point ", zero, " is above ", w.src_max,
+             ", the largest input the weights were packed for"));
   if (spec.scaled_rows && (zero != 0 || s.pad_top + s.pad_left + s.pad_bottom + s.pad_right != 0))
     fail("rows with parameters of their own have neither a zero point nor padding");
-  if ((spec.src_stride != 0 && spec.src_stride < s.in_c) ||
-      (spec.dst_stride != 0 && spec.dst_stride < s.out_c) ||
-      (spec.residual_stride != 0 && spec.residual_stride < s.out_c))
-    fail("a pixel stride is smaller than the channel count");
 }
 
 bool is_pointwise(const ConvShape& s) {
@@ -73,7 +62,7 @@ bool allows(FrameMode mode, const QConvSpec& spec, const PackedWeights& w) {
   if (mode == FrameMode::direct) return is_pointwise(s) && !spec.src_is_s8 && w.shape.in_c >= 4;
   if (mode == FrameMode::window) return window_fits(spec, w);
   if (mode == FrameMode::flat) return reads_rows(s, w) || (s.stride_h == 1 && s.stride_w == 1);
-  return true;
+  return mode == FrameMode::expanded;
 }
 
 FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
@@ -104,14 +93,10 @@ const DotTable* dot_table_for(const Route& route) {
 
 void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeights> packed) {
   check(given, *packed);
-  spec = given;
-  spec.epilogue = EpilogueSpec();
+  spec = planned_spec(given);
   weights = std::move(packed);
   const ConvShape& s = spec.shape;
-  if (spec.src_stride == 0) spec.src_stride = s.in_c;
-  if (spec.dst_stride == 0) spec.dst_stride = s.out_c;
-  if (spec.residual_stride == 0) spec.residual_stride = s.out_c;
-  const int32_t zero = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
+  const int32_t zero = u8_zero_point(spec);
   const double depth = static_cast<double>(weights->shape.in_c * s.kernel_h * s.kernel_w);
   epilogue = make_epilogue(given.epilogue, s.out_c, s.groups, depth * 255 * 128);
   if (spec.scaled_rows) {
@@ -146,6 +131,11 @@ void ConvPlan::plan_tasks() {
   rows = direct ? s.batch * s.out_h() * s.out_w() : s.out_h();
   width = direct ? 1 : s.out_w();
   panels = s.groups * weights->panels_per_group;
+  if (images * rows * width == 0) {  // an empty batch
+    pixel_tasks = 0;
+    frame = make_frame_layout(s, *weights, mode, 1);
+    return;
+  }
 
   // Threads divide pixels, unless there are few or the weights outweigh the input.
   const int64_t pixels = images * rows * width;
@@ -178,7 +168,6 @@ void ConvPlan::plan_tasks() {
     if (direct) row_block = std::min(rows, round_up(row_block, 2 * kTileRows));
   }
   pixel_tasks = ceil_div(images, image_block) * ceil_div(rows, row_block);
-  if (pixels == 0) pixel_tasks = 0;
   frame = make_frame_layout(s, *weights, mode, row_block);
   if (direct) frame.step = spec.src_stride;
   if (mode == FrameMode::window) plan_window();
@@ -299,14 +288,7 @@ QConv::QConv(const QConvSpec& spec, std::shared_ptr<const PackedWeights> weights
 QConv::QConv(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
 
 QConv QConv::resized(int64_t batch, int64_t in_h, int64_t in_w) const {
-  auto plan = std::make_unique<Plan>();
-  static_cast<ConvConstants&>(*plan) = *plan_;
-  plan->spec.shape.batch = batch;
-  plan->spec.shape.in_h = in_h;
-  plan->spec.shape.in_w = in_w;
-  check(plan->spec, *plan->weights);
-  plan->build();
-  return QConv(std::move(plan));
+  return QConv(resized_plan<Plan, ConvConstants>(kKind, *plan_, batch, in_h, in_w));
 }
 
 QConv::~QConv() = default;
@@ -319,23 +301,16 @@ size_t QConv::scratch_bytes() const {
 
 void QConv::run(const void* src, void* dst, void* scratch, const void* residual,
                 const RowScales& rows) const {
-  if (plan_->epilogue.has_add && residual == nullptr) {
-    throw ValueError("qconv " + shape_text(plan_->spec.shape) + ": no residual for the add");
-  }
+  check_residual(kKind, plan_->spec, plan_->epilogue, residual);
   if (plan_->spec.scaled_rows != (rows.scale != nullptr)) {
-    throw ValueError("qconv " + shape_text(plan_->spec.shape) +
-                     ": parameters of rows are given where the plan has none, or missing");
+    throw ValueError(cat(kKind, " ", shape_text(plan_->spec.shape),
+                         ": parameters of rows are given where the plan has none, or missing"));
   }
   plan_->run({static_cast<const uint8_t*>(src), static_cast<uint8_t*>(dst),
               static_cast<const uint8_t*>(residual), static_cast<uint8_t*>(scratch), rows});
 }
 
-void QConv::set_dst_stride(int64_t elements) {
-  if (elements < plan_->spec.shape.out_c)
-    throw ValueError("qconv " + shape_text(plan_->spec.shape) + ": a pixel stride of " +
-                     std::to_string(elements) + " is smaller than the channel count");
-  plan_->spec.dst_stride = elements;
-}
+void QConv::set_dst_stride(int64_t elements) { change_dst_stride(kKind, elements, &plan_->spec); }
 
 std::string QConv::describe() const {
   static const char* const kModes[] = {"direct", "flat", "expanded", "im2col", "window"};

@@ -333,10 +333,12 @@ void fill_panels(const Packer& packer) {
   std::vector<Panel> panels(mixed ? static_cast<size_t>(count) : 0);
   if (!mixed) out.data = AlignedBuffer(static_cast<size_t>(count * out.panel_bytes));
   const auto fill = [&](int64_t index) {
-    auto* plain = reinterpret_cast<int8_t*>(out.data.data()) + index * out.panel_bytes;
+    int8_t* plain = nullptr;
     if (mixed) {
       panels[static_cast<size_t>(index)].plain.assign(static_cast<size_t>(quads * 64), 0);
       plain = panels[static_cast<size_t>(index)].plain.data();
+    } else {
+      plain = reinterpret_cast<int8_t*>(out.data.data()) + index * out.panel_bytes;
     }
     const auto put = [&](int64_t quad, int64_t c, int64_t byte, int8_t w) {
       plain[quad * 64 + c * 4 + byte] = w;

@@ -5,12 +5,14 @@
 
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "kernels/qconv_spec.h"
 #include "kernels/qdepthwise_kernel.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
 namespace {
 
+constexpr const char* kKind = "depthwise";
 constexpr int kParts = 4;
 constexpr int64_t kVectorBytes = 64;          // of a packed vector
 constexpr int64_t kScratchBytes = 24 * 1024;  // interleaved columns of one tile: stay in L1
@@ -41,17 +43,16 @@ int64_t packed_position(Isa isa, int64_t c) {
   return part * 16 + lane * 4 + c % 4;
 }
 
+// What packing depends on.
 void check_shape(const ConvShape& s) {
   if (s.groups != s.in_c || s.out_c != s.in_c) {
     throw ValueError(cat("depthwise: expected groups = in_c = out_c, got ", s.groups, ", ", s.in_c,
                          ", ", s.out_c),
                      "use QConv for other grouped convolutions");
   }
-  const int64_t sizes[] = {s.in_c,     s.kernel_h,   s.kernel_w,  s.stride_h,
-                           s.stride_w, s.dilation_h, s.dilation_w};
-  if (*std::min_element(std::begin(sizes), std::end(sizes)) < 1) {
+  const int64_t sizes[] = {s.in_c, s.kernel_h, s.kernel_w, s.stride_h, s.dilation_h};
+  if (*std::min_element(std::begin(sizes), std::end(sizes)) < 1)
     throw ValueError("depthwise: channels, kernel, stride and dilation must be positive");
-  }
   if (s.kernel_h > kMaxDepthwiseRows - 4) {
     throw ValueError(
         cat("depthwise: kernel height ", s.kernel_h, " is above ", kMaxDepthwiseRows - 4));
@@ -196,23 +197,17 @@ void DepthwiseConstants::set(const QConvSpec& given,
                              std::shared_ptr<const PackedDepthwise> packed) {
   const ConvShape& s = given.shape;
   check_shape(s);
+  check_spec(kKind, given);
+  if (given.scaled_rows) throw ValueError("depthwise: rows have no parameters of their own");
   if (packed->channels != s.in_c || packed->kernel_h != s.kernel_h ||
       packed->kernel_w != s.kernel_w || packed->stride_h != s.stride_h ||
       packed->dilation_h != s.dilation_h) {
     throw ValueError("depthwise: the weights were packed for another shape");
   }
-  spec = given;
-  spec.epilogue = EpilogueSpec();
-  if (spec.src_stride == 0) spec.src_stride = s.in_c;
-  if (spec.dst_stride == 0) spec.dst_stride = s.out_c;
-  if (spec.residual_stride == 0) spec.residual_stride = s.out_c;
+  spec = planned_spec(given);
   weights = std::move(packed);
   flip = spec.src_is_s8 ? 0x80 : 0;
-  const int32_t zero_point = spec.src_zero_point + (spec.src_is_s8 ? 128 : 0);
-  if (zero_point < 0 || zero_point > 255) {
-    throw ValueError(
-        cat("depthwise: zero point ", spec.src_zero_point, " is outside the source type"));
-  }
+  const int32_t zero_point = u8_zero_point(spec);
   pad = static_cast<uint8_t>(zero_point);
   const int64_t most = *std::max_element(weights->abs_sums.begin(), weights->abs_sums.end());
   const double max_abs_acc = static_cast<double>(most * std::max(zero_point, 255 - zero_point));
@@ -244,9 +239,6 @@ struct QDepthwise::Plan : DepthwiseConstants {
 
 void QDepthwise::Plan::build() {
   const ConvShape& s = spec.shape;
-  if (s.out_h() < 1 || s.out_w() < 1) {
-    throw ValueError("depthwise: the kernel is larger than the padded input");
-  }
   out_h = s.out_h();
   out_w = s.out_w();
   row_groups = (out_h + weights->shared_rows - 1) / weights->shared_rows;
@@ -267,6 +259,7 @@ void QDepthwise::Plan::choose_tile() {
 
 QDepthwise::QDepthwise(const QConvSpec& spec, std::shared_ptr<const PackedDepthwise> weights)
     : plan_(std::make_unique<Plan>()) {
+  if (weights == nullptr) throw ValueError("depthwise: no weights");
   plan_->set(spec, std::move(weights));
   plan_->build();
 }
@@ -274,13 +267,7 @@ QDepthwise::QDepthwise(const QConvSpec& spec, std::shared_ptr<const PackedDepthw
 QDepthwise::QDepthwise(std::unique_ptr<Plan> plan) : plan_(std::move(plan)) {}
 
 QDepthwise QDepthwise::resized(int64_t batch, int64_t in_h, int64_t in_w) const {
-  auto plan = std::make_unique<Plan>();
-  static_cast<DepthwiseConstants&>(*plan) = *plan_;
-  plan->spec.shape.batch = batch;
-  plan->spec.shape.in_h = in_h;
-  plan->spec.shape.in_w = in_w;
-  plan->build();
-  return QDepthwise(std::move(plan));
+  return QDepthwise(resized_plan<Plan, DepthwiseConstants>(kKind, *plan_, batch, in_h, in_w));
 }
 
 QDepthwise::~QDepthwise() = default;
@@ -368,6 +355,7 @@ void QDepthwise::Plan::run_tiles(const uint8_t* src, uint8_t* dst, const uint8_t
 void QDepthwise::run(const void* src, void* dst, const void* residual) const {
   const Plan& p = *plan_;
   const ConvShape& s = p.spec.shape;
+  check_residual(kKind, p.spec, p.epilogue, residual);
   const int64_t items = s.batch * p.row_groups * p.blocks;
   const int64_t macs = p.weights->shared_rows * p.out_w * kDepthwiseBlock * s.kernel_h * s.kernel_w;
   parallel_for(items, kGrainMacs / macs + 1, [&](int64_t begin, int64_t end) {
@@ -381,10 +369,7 @@ void QDepthwise::run(const void* src, void* dst, const void* residual) const {
 }
 
 void QDepthwise::set_dst_stride(int64_t elements) {
-  if (elements < plan_->spec.shape.out_c)
-    throw ValueError(cat("depthwise: a pixel stride of ", elements, " is smaller than ",
-                         plan_->spec.shape.out_c, " channels"));
-  plan_->spec.dst_stride = elements;
+  change_dst_stride(kKind, elements, &plan_->spec);
 }
 
 std::string QDepthwise::describe() const {

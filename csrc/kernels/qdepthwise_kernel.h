@@ -25,7 +25,7 @@ struct DepthwiseTile {
   uint8_t flip = 0;            // xor-ed onto every byte: 0x80 turns s8 into u8
   uint8_t pad = 0;             // zero point, as u8
   int channels = 0;            // valid channels, at most kDepthwiseBlock
-  uint8_t* scratch = nullptr;  // columns * groups * kDepthwiseBlock * 4 * (4 / rows per dot) bytes
+  uint8_t* scratch = nullptr;  // columns * groups * 4 * kDepthwiseBlock bytes
 
   // Weights, in vectors of one part: [shared row][kw][group][part].
   const uint8_t* weights = nullptr;

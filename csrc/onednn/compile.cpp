@@ -140,10 +140,11 @@ std::vector<StepReport> CompiledModel::reports_of(const Plan& plan) const {
   for (const auto& step : plan.steps) {
     out.push_back(report_of(step->info));
     const Node* node = step->info.node.empty() ? nullptr : module_->graph().find(step->info.node);
-    if (node == nullptr || !out.back().note.empty()) continue;
+    if (node == nullptr) continue;
     const auto why = node->meta.custom.find(kRefusedKey);
-    if (why != node->meta.custom.end())
-      out.back().note = "not int8: " + why->second.as<std::string>();
+    if (why == node->meta.custom.end()) continue;
+    std::string& note = out.back().note;
+    note = cat("not int8: ", why->second.as<std::string>(), note.empty() ? "" : "; ", note);
   }
   return out;
 }

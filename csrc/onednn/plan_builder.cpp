@@ -137,29 +137,29 @@ void PlanBuilder::visit_call(const Node& node) {
   const bool known = infer_result(node);
   if (known && try_plain(node)) return;
   if (try_fold(node)) return;
+  std::string why;  // no fast step
   if (known) {
     if (try_empty(node) || try_alias(node)) return;
     const Value& meta = metas_.at(&node);
     const std::vector<Value>& args = plain_args(node);
     const bool empty_argument = any_empty(meta) || std::any_of(args.begin(), args.end(), any_empty);
-    if (!empty_argument && (make_step(node) || try_widened(node))) return;
+    if (!empty_argument && (make_step(node, &why) || try_widened(node, &why))) return;
   }
-  add_reference_step(node);
+  add_reference_step(node, why);
 }
 
-bool PlanBuilder::make_step(const Node& node) {
+bool PlanBuilder::make_step(const Node& node, std::string* why) {
   const auto maker = step_makers().find(node.target());
   if (maker == step_makers().end()) return false;
   const size_t steps = plan_->steps.size();
-  std::string why;
-  if (maker->second(*this, node, &why)) return true;
+  if (maker->second(*this, node, why)) return true;
   if (plan_->steps.size() < steps) throw InternalError("a step maker removed steps");
   return false;
 }
 
 // Where there is no bfloat16 kernel, a float32 one does: operands are widened, which is exact, and
 // the result is rounded once.
-bool PlanBuilder::try_widened(const Node& node) {
+bool PlanBuilder::try_widened(const Node& node, std::string* why) {
   std::vector<std::pair<const Node*, Bound>> saved;
   const size_t steps = plan_->steps.size();
   const auto relaid = relaid_;
@@ -180,7 +180,7 @@ bool PlanBuilder::try_widened(const Node& node) {
                       node.op().namespace_name() != "pt2q";  // these say what they give
   if (narrow) meta.as<TensorMeta>().dtype = DType::Float32;
   plain_args_of_ = nullptr;  // the bounds differ now
-  const bool made = make_step(node);
+  const bool made = make_step(node, why);
   for (auto& [input, bound] : saved) bound_.at(input) = bound;
   plain_args_of_ = nullptr;
   if (!made) {
@@ -239,7 +239,7 @@ bool PlanBuilder::infer_result(const Node& node) {
   return !meta.is_none();
 }
 
-void PlanBuilder::add_reference_step(const Node& node) {
+void PlanBuilder::add_reference_step(const Node& node, const std::string& why) {
   std::vector<Bound> args;
   std::vector<int> inputs;
   for (const Value& arg : node.args()) {
@@ -252,6 +252,7 @@ void PlanBuilder::add_reference_step(const Node& node) {
   collect(result, &outputs);
   auto step = std::make_unique<ReferenceStep>(node.op(), node.name(), std::move(args));
   step->info = describe(node, "reference", outputs.empty() ? -1 : outputs[0]);
+  step->info.note = why;
   step->info.reference = true;
   add(std::move(step), inputs, outputs);
 }

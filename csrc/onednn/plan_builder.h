@@ -71,10 +71,10 @@ class PlanBuilder {
   bool try_alias(const Node& node);
   bool try_view(const Node& node, const std::vector<Value>& args, int base);
   bool try_empty(const Node& node);
-  bool try_widened(const Node& node);
-  bool make_step(const Node& node);
+  bool try_widened(const Node& node, std::string* why);
+  bool make_step(const Node& node, std::string* why);
   bool infer_result(const Node& node);
-  void add_reference_step(const Node& node);
+  void add_reference_step(const Node& node, const std::string& why);
   Bound make_held(const Value& meta);
   Bound bound_of(const Value& arg) const;
   Bound output_of(const Bound& bound);

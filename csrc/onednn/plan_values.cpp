@@ -145,8 +145,7 @@ int PlanBuilder::as_dtype(int id, DType dtype) {
   const auto known = relaid_.find(key);
   if (known != relaid_.end()) return known->second;
   int out = -1;
-  if (value(id).storage == Storage::Constant) {
-    const Tensor source = value(id).constant;
+  if (const Tensor source = constant(id); source.defined()) {
     std::any& slot = cache_.packed[{source.id(), dtype_name(dtype)}];
     if (!slot.has_value()) {
       slot = source.to(dtype);

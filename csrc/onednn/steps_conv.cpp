@@ -38,19 +38,18 @@ double conv_flops(const Shape& out, const Shape& weight) {
   return flops;
 }
 
-bool bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Primitive& primitive,
+void bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Primitive& primitive,
                std::vector<int>* inputs) {
-  if (bias < 0) return true;
+  if (bias < 0) return;
   const Tensor constant = builder.constant(bias);
   if (!constant.defined()) {
     const int dense = builder.as_contiguous(bias);
     step.bind(DNNL_ARG_BIAS, primitive.bias, dense);
     inputs->push_back(dense);
-    return true;
+    return;
   }
   step.bind_constant(DNNL_ARG_BIAS,
                      packed_weights(builder, constant, "", constant, primitive.bias));
-  return true;
 }
 
 }  // namespace
@@ -59,7 +58,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
                     std::string* why) {
   if (conv.x < 0 || conv.weight < 0 || !computes_in(builder.value(conv.x).dtype) ||
       builder.value(conv.weight).dtype != builder.value(conv.x).dtype) {
-    *why = "not float32";
+    *why = "operands of different dtypes, or of one that oneDNN does not compute in here";
     return false;
   }
   const DType dtype = builder.value(conv.x).dtype;

@@ -66,8 +66,9 @@ void quantize_tokens(const DynamicQuant& d, const float* x, uint8_t* q, float* s
       p.scale = chosen.scale;
       p.zero_point = chosen.zero_point;
       quantize_row(from, d.length, p, q + i * d.length);
-      scale[i] = static_cast<float>(chosen.scale);
-      zero[i] = static_cast<int32_t>(chosen.zero_point) + d.shift();
+      const ops::StoredRow stored = ops::stored_row(chosen.scale, chosen.zero_point, d.shift());
+      scale[i] = stored.scale;
+      zero[i] = stored.zero_point;
     }
   });
 }

@@ -131,9 +131,12 @@ bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear&
       computed ? builder.value(linear.computed_weight).sizes : linear.weight.sizes();
   const DType w_dtype =
       computed ? builder.value(linear.computed_weight).dtype : linear.weight.dtype();
-  if (!is_float(builder, linear.x) || w_dtype != builder.value(linear.x).dtype ||
-      (linear.bias >= 0 && builder.value(linear.bias).sizes != Shape{w_sizes[0]})) {
-    *why = "not float32";
+  if (!is_float(builder, linear.x) || w_dtype != builder.value(linear.x).dtype) {
+    *why = "operands of different dtypes, or of one that oneDNN does not compute in here";
+    return false;
+  }
+  if (linear.bias >= 0 && builder.value(linear.bias).sizes != Shape{w_sizes[0]}) {
+    *why = "a bias that is not one value per output";
     return false;
   }
   const Shape x_sizes = builder.value(linear.x).sizes;

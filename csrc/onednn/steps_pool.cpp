@@ -8,13 +8,11 @@
 namespace pt2q {
 namespace {
 
-// Images of 3 (batch, channels, width) or 4 dimensions.
+// Only of four dimensions; images without a batch run the reference kernel.
 bool nhwc_shape(const Shape& sizes, NhwcShape* out) {
-  if (sizes.size() == 4) {
-    *out = {sizes[0], sizes[2], sizes[3], sizes[1]};
-    return true;
-  }
-  return false;
+  if (sizes.size() != 4) return false;
+  *out = {sizes[0], sizes[2], sizes[3], sizes[1]};
+  return true;
 }
 
 std::pair<int64_t, int64_t> two(const PlanBuilder& b, const Node& n, size_t i, int64_t fallback) {

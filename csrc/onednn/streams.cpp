@@ -80,10 +80,10 @@ void StreamPool::State::serve() {
   }
 }
 
-// One more worker, when there is more work than idle ones. Called with the mutex held.
+// One more worker, when one more call is more work than idle ones take. Called with the mutex held.
 void StreamPool::State::grow() {
   if (static_cast<int>(workers.size()) >= streams) return;
-  if (idle >= static_cast<int>(waiting.size())) return;
+  if (idle > static_cast<int>(waiting.size())) return;
   try {
     workers.emplace_back([this] { serve(); });
   } catch (const std::system_error& e) {
@@ -106,15 +106,16 @@ StreamPool::~StreamPool() { close(); }
 int StreamPool::streams() const { return state_->streams; }
 
 void StreamPool::submit(std::shared_ptr<GraphModule> model, std::vector<Value> inputs) {
+  if (model == nullptr) throw ValueError("submit: no model");
   auto call = std::make_shared<Call>();
   call->model = std::move(model);
   call->inputs = std::move(inputs);
   const std::lock_guard<std::mutex> lock(state_->mutex);
   if (state_->closed) throw RuntimeError("the stream pool is closed", "make another one");
+  state_->grow();  // first: what throws leaves no call behind
   call->index = state_->next_index++;
   state_->waiting.push_back(call);
   state_->in_flight.push_back(std::move(call));
-  state_->grow();
   state_->work.notify_one();
 }
 

@@ -22,12 +22,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 5;
 constexpr double kSampleSeconds = 5e-5;  // of one variant in one round, at least
+constexpr double kMostSeconds = 1e9;     // no limit, and no overflow of the clock either
 constexpr double kWorthIt = 0.97;        // a variant must be faster by 3 % than the model's choice
 
 // Input, output and residual of one layer. What the input holds does not matter to the time.
-class Workspace {
+class Trial {
  public:
-  explicit Workspace(const QConvSpec& spec) {
+  explicit Trial(const QConvSpec& spec) {
     const kernels::ConvShape& s = spec.shape;
     const int64_t in = s.batch * s.in_h * s.in_w * std::max(s.in_c, spec.src_stride);
     const int64_t pixels = s.batch * s.out_h() * s.out_w();
@@ -51,8 +52,8 @@ class Workspace {
     return std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
   }
 
-  Workspace(const Workspace&) = delete;  // rows_ points into it
-  Workspace& operator=(const Workspace&) = delete;
+  Trial(const Trial&) = delete;  // rows_ points into it
+  Trial& operator=(const Trial&) = delete;
 
  private:
   AlignedBuffer src_, dst_, residual_, scratch_;
@@ -76,15 +77,15 @@ Variant variant_of(QConvSpec spec, const std::shared_ptr<const PackedWeights>& w
 // The fastest of `choices` and `from`, by turns; `from` unless another is clearly faster.
 QConvChoice fastest(const QConvSpec& spec, const std::shared_ptr<const PackedWeights>& weights,
                     const QConvChoice& from, const std::vector<QConvChoice>& choices,
-                    Workspace& work) {
+                    Trial& trial) {
   std::vector<Variant> variants;
   variants.push_back(variant_of(spec, weights, from));
   for (const QConvChoice& c : choices) variants.push_back(variant_of(spec, weights, c));
-  const double once = work.seconds(variants[0].conv, 1);
+  const double once = trial.seconds(variants[0].conv, 1);
   const int repeats =
       static_cast<int>(std::clamp(kSampleSeconds / std::max(once, 1e-7), 1.0, 50.0));
   for (int round = 0; round < kRounds; ++round) {
-    for (Variant& v : variants) v.best = std::min(v.best, work.seconds(v.conv, repeats));
+    for (Variant& v : variants) v.best = std::min(v.best, trial.seconds(v.conv, repeats));
   }
   const Variant* best = &variants[0];
   for (const Variant& v : variants) {
@@ -136,8 +137,8 @@ bool parse_choice(const std::string& text, QConvChoice* choice) {
 }
 
 Tuner::Tuner(double seconds, DiskCache cache)
-    : end_(Clock::now() +
-           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))),
+    : end_(Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                              std::chrono::duration<double>(std::min(seconds, kMostSeconds)))),
       cache_(std::move(cache)) {}
 
 ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWeights>& weights,
@@ -151,12 +152,12 @@ ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWe
     if (parse_choice(*known, &spec->choice)) return ChoiceSource::Remembered;
   }
   if (spec->shape.batch == 0 || Clock::now() >= end_) return ChoiceSource::Model;
-  Workspace work(*spec);
+  Trial trial(*spec);
   QConvChoice best;
   for (const QConvAspect aspect :
        {QConvAspect::mode, QConvAspect::frame_bytes, QConvAspect::pixel_ways}) {
     const auto choices = kernels::qconv_choices(*spec, *weights, best, aspect);
-    if (!choices.empty()) best = fastest(*spec, weights, best, choices, work);
+    if (!choices.empty()) best = fastest(*spec, weights, best, choices, trial);
   }
   spec->choice = best;
   measured_[key] = best;

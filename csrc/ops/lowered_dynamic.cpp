@@ -3,6 +3,9 @@
 // dimension.
 #include "ops/support/lowered_dynamic.h"
 
+#include <cmath>
+#include <limits>
+
 #include "base/strings.h"
 #include "ops/support/epilogue_args.h"
 #include "ops/support/lowered.h"
@@ -18,6 +21,11 @@ DynamicRule read_dynamic_rule(const std::string& text) {
   if (text == "token_asymmetric") return DynamicRule::TokenAsymmetric;
   throw ValueError(cat("unknown rule '", text, "' for dynamic quantization"),
                    "tensor, tensor_symmetric, token_symmetric or token_asymmetric");
+}
+
+StoredRow stored_row(double scale, double zero_point, int32_t shift) {
+  if (!(std::fabs(zero_point) <= 255)) return {std::numeric_limits<float>::quiet_NaN(), shift};
+  return {static_cast<float>(scale), static_cast<int32_t>(zero_point) + shift};
 }
 
 kernels::QConvSpec qlinear_dynamic_spec(const std::vector<Value>& args, const Shape& x,
@@ -78,7 +86,16 @@ Value quantize(const Args& args) {
     q = run("quantize_per_tensor.tensor", {x, params.list()[0], params.list()[1], lo, hi, dtype});
   }
   Tensor codes = q.as<Tensor>().contiguous().clone();
-  Tensor zero = params.list()[1].as<Tensor>().to(DType::Int32).contiguous().clone();
+  const Tensor scales = params.list()[0].as<Tensor>().to(DType::Float64).contiguous();
+  const Tensor zero_points = params.list()[1].as<Tensor>().to(DType::Float64).contiguous();
+  Tensor scale = Tensor::empty(scales.sizes(), DType::Float32);
+  Tensor zero = Tensor::empty(scales.sizes(), DType::Int32);
+  for (int64_t i = 0; i < scales.numel(); ++i) {
+    const StoredRow row = stored_row(scales.data<double>()[i], zero_points.data<double>()[i],
+                                     dtype == DType::Int8 ? 128 : 0);
+    scale.mutable_data<float>()[i] = row.scale;
+    zero.mutable_data<int32_t>()[i] = row.zero_point;
+  }
   if (dtype == DType::Int8) {
     Tensor shifted = Tensor::empty(codes.sizes(), DType::UInt8);
     for (int64_t i = 0; i < codes.numel(); ++i) {
@@ -86,9 +103,8 @@ Value quantize(const Args& args) {
           static_cast<uint8_t>(int32_t{codes.data<int8_t>()[i]} + 128);
     }
     codes = shifted;
-    for (int64_t i = 0; i < zero.numel(); ++i) zero.mutable_data<int32_t>()[i] += 128;
   }
-  return Value::List{codes, params.list()[0].as<Tensor>().to(DType::Float32), zero};
+  return Value::List{codes, scale, zero};
 }
 
 void check_parameters(const TensorMeta& x, const TensorMeta& scale, const TensorMeta& zero) {

@@ -169,6 +169,17 @@ TEST(QDepthwise, RejectsWrongShapes) {
   spec.shape = s;
   spec.src_zero_point = 300;
   EXPECT_THROW(QDepthwise(spec, packed), ValueError);
+  spec.src_zero_point = 0;
+  EXPECT_THROW(QDepthwise(spec, nullptr), ValueError);
+  EXPECT_THROW(QDepthwise(spec, packed).resized(1, 0, 8), ValueError);
+  QConvSpec narrow = spec;
+  narrow.src_stride = 63;
+  EXPECT_THROW(QDepthwise(narrow, packed), ValueError);
+  QConvSpec outside = spec;
+  outside.shape.pad_left = -1;
+  EXPECT_THROW(QDepthwise(outside, packed), ValueError);
+  spec.epilogue.ops = {{PostOpKind::add}};
+  EXPECT_THROW(QDepthwise(spec, packed).run(w.data(), nullptr), ValueError);
 }
 
 }  // namespace

@@ -190,11 +190,12 @@ TEST(PlanJoin, PixelStridesAreChecked) {
   const std::vector<int8_t> w(128, 1);
   kernels::QConv conv(spec, kernels::pack_weights(kernels::weight_shape(spec.shape), w.data()));
   EXPECT_THAT(error_message<ValueError>([&] { conv.set_dst_stride(15); }),
-              ::testing::HasSubstr("a pixel stride of 15 is smaller"));
+              ::testing::HasSubstr("a pixel stride of 15 for the destination is smaller"));
   spec.shape.out_c = spec.shape.groups = 8;
   kernels::QDepthwise depthwise(spec, kernels::pack_depthwise(spec.shape, w.data()));
   EXPECT_THAT(error_message<ValueError>([&] { depthwise.set_dst_stride(7); }),
-              ::testing::HasSubstr("a pixel stride of 7 is smaller than 8 channels"));
+              ::testing::HasSubstr(
+                  "a pixel stride of 7 for the destination is smaller than its 8 channels"));
 }
 
 }  // namespace

@@ -116,6 +116,17 @@ TEST(Plan, InPlaceStepsDoNotOverwriteAnotherViewOfTheSameMemory) {
   EXPECT_LT(max_difference(first(run(*m, {in})), first(run_reference(*m, {in}))), 1e-5);
 }
 
+TEST(Plan, SaysWhyAReferenceKernelRuns) {
+  NetBuilder b;
+  Node* x = b.input("x", {2, 4});
+  auto m = b.finish(b.op("aten.addmm.default", {b.parameter(random_tensor({3}, 1)), x,
+                                                b.parameter(random_tensor({4, 3}, 2)), 2.0, 1.0}));
+  const auto compiled = compile(*m);
+  const std::vector<StepReport> steps = compiled->steps({random_tensor({2, 4}, 3)});
+  EXPECT_EQ(steps[0].kernel, "reference");
+  EXPECT_EQ(steps[0].note, "a general addmm");
+}
+
 // Reference kernels may return views. What a caller gets owns its memory.
 TEST(Plan, ResultsAreNoViewsOfInputsOrOfOtherResults) {
   NetBuilder b;

@@ -503,7 +503,8 @@ TEST(QConv, BadInputIsNamed) {
               HasSubstr("scale has 3 values for 8 output channels"));
   QConvSpec zero = spec;
   zero.src_zero_point = 300;
-  EXPECT_THAT(error([&] { QConv(zero, packed); }), HasSubstr("1x1 8->8 @4x4: source zero point"));
+  EXPECT_THAT(error([&] { QConv(zero, packed); }),
+              HasSubstr("1x1 8->8 @4x4: the source zero point 300"));
   QConvSpec rows = spec;
   rows.scaled_rows = true;
   EXPECT_THAT(error([&] { QConv(rows, packed).run(w, nullptr, nullptr); }),
@@ -512,6 +513,19 @@ TEST(QConv, BadInputIsNamed) {
   EXPECT_THAT(error([&] { QConv(rows, packed); }),
               HasSubstr("rows with parameters of their own have neither a zero point nor padding"));
   EXPECT_EQ(error([] { isa_from_label("sse9"); }), "unknown instruction set 'sse9'");
+}
+
+TEST(QConv, AnEmptyBatchIsNoWork) {
+  const std::vector<int8_t> w(8 * 8 * 9, 1);
+  for (const int64_t kernel : {1, 3}) {
+    QConvSpec spec;
+    spec.shape = conv(0, 5, 5, 8, 8, kernel, 1, 0);
+    spec.epilogue.scale = {1.0F};
+    const auto packed = pack_weights(weight_shape(spec.shape), w.data());
+    QConv(spec, packed).run(nullptr, nullptr, nullptr);
+    spec.shape.batch = 1;
+    QConv(spec, packed).resized(0, 4, 6).run(nullptr, nullptr, nullptr);
+  }
 }
 
 // Every choice that a shape has, alone and on top of another, and some that it does not allow.

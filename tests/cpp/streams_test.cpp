@@ -117,6 +117,8 @@ TEST(Streams, BadUseIsAnError) {
   EXPECT_THROW(StreamPool(-1), ValueError);
   StreamPool pool(1);
   EXPECT_THROW(pool.take(), RuntimeError);
+  EXPECT_THROW(pool.submit(nullptr, {}), ValueError);
+  EXPECT_EQ(pool.in_flight(), 0U);
   pool.close();
   EXPECT_THROW(pool.submit(std::make_shared<GraphModule>(), {}), RuntimeError);
 }

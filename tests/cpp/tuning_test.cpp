@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "base/strings.h"
 #include "environment.h"
@@ -126,6 +127,12 @@ TEST(TuningChoice, BucketsAreHalfOctaves) {
     s.batch = s.in_h = s.in_w = n;
     EXPECT_EQ(size_bucket(s), cat("<=", text, "x", text, "x", text));
   }
+}
+
+TEST_F(TuningTest, AnyNumberOfSecondsIsALimit) {
+  cache.set("0");
+  for (const double seconds : {1e300, std::numeric_limits<double>::infinity()})
+    EXPECT_EQ(count(*measured(seconds), "measured"), 7U) << seconds;
 }
 
 TEST_F(TuningTest, NegativeSecondsAreRefused) {

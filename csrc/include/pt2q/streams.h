@@ -23,7 +23,8 @@ class StreamPool {
   StreamPool& operator=(const StreamPool&) = delete;
 
   int streams() const;
-  // Queues one call, see run(), and returns. Throws RuntimeError after close().
+  // Queues one call, see run(), and returns. Throws ValueError for null, RuntimeError after
+  // close().
   void submit(std::shared_ptr<GraphModule> model, std::vector<Value> inputs);
   // Calls submitted whose results have not been taken.
   size_t in_flight() const;

@@ -15,6 +15,14 @@ enum class DynamicRule { Tensor, TensorSymmetric, TokenSymmetric, TokenAsymmetri
 DynamicRule read_dynamic_rule(const std::string& text);
 constexpr bool per_token(DynamicRule rule) { return rule >= DynamicRule::TokenSymmetric; }
 
+// What is stored of a row's parameters. Infinities in the row leave no zero point (NaN, or what
+// that becomes as an integer): the row's values are no numbers then, and the scale is NaN.
+struct StoredRow {
+  float scale;
+  int32_t zero_point;  // of codes plus `shift`
+};
+StoredRow stored_row(double scale, double zero_point, int32_t shift);
+
 // pt2q.qlinear_dynamic: positions are those of pt2q.qlinear, with tensors for scale and zero point.
 kernels::QConvSpec qlinear_dynamic_spec(const std::vector<Value>& args, const Shape& x,
                                         const Shape& weight, const Tensor& w_scale,
