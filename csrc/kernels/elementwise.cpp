@@ -99,37 +99,79 @@ HWY_INLINE void softmax_quantize_run(const float* x, size_t rows, size_t n, cons
   }
 }
 
-// put(index, values) for the lanes of normalized rows, put_one(index, value) for the rest.
-template <class Put, class PutOne>
-HWY_INLINE void normalize_rows(const float* x, size_t rows, size_t n, const float* weight,
-                               const float* bias, float eps, const Put& put,
-                               const PutOne& put_one) {
+// for_partials over kRows rows of n elements: the additions of one row wait for each other, those
+// of several do not. body(lanes, index of the partial sums, row); `fill` of each row.
+template <size_t kRows, class Body>
+HWY_INLINE void for_row_partials(const float* x, size_t n, const float (&fill)[kRows],
+                                 const Body& body) {
   const size_t lanes = hn::Lanes(FloatTag());
-  for (size_t r = 0; r < rows; ++r, x += n) {
-    const float count = static_cast<float>(n);
-    PartialSums sums;
-    for_partials(x, n, 0.0f, [&](FloatVec v, size_t k) HWY_ATTR { sums.add(v, k); });
-    const float mean = sums.total() / count;
-    const FloatVec center = hn::Set(FloatTag(), mean);
-    PartialSums squares;
-    for_partials(x, n, mean, [&](FloatVec v, size_t k) HWY_ATTR {
-      const FloatVec d = hn::Sub(v, center);
-      squares.add(hn::Mul(d, d), k);
-    });
-    const float scale = 1.0f / std::sqrt(squares.total() / count + eps);
-    const FloatVec factor = hn::Set(FloatTag(), scale);
+  const size_t whole = n / kPartials * kPartials;
+  for (size_t i = 0; i < whole; i += kPartials) {
+    for (size_t r = 0; r < kRows; ++r) {
+      for (size_t k = 0; k * lanes < kPartials; ++k)
+        body(hn::LoadU(FloatTag(), x + r * n + i + k * lanes), k, r);
+    }
+  }
+  if (whole == n) return;
+  for (size_t r = 0; r < kRows; ++r) {
+    for_partials(x + r * n + whole, n - whole, fill[r],
+                 [&](FloatVec v, size_t k) HWY_ATTR { body(v, k, r); });
+  }
+}
+
+// put(index, values) for the lanes of normalized rows, put_one(index, value) for the rest.
+template <size_t kRows, class Put, class PutOne>
+HWY_INLINE void normalize_some(const float* x, size_t n, const float* weight, const float* bias,
+                               float eps, const Put& put, const PutOne& put_one) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  const float count = static_cast<float>(n);
+  float mean[kRows] = {}, scale[kRows];
+  FloatVec center[kRows];
+  PartialSums sums[kRows], squares[kRows];
+  for_row_partials(x, n, mean, [&](FloatVec v, size_t k, size_t r) HWY_ATTR { sums[r].add(v, k); });
+  for (size_t r = 0; r < kRows; ++r) {
+    mean[r] = sums[r].total() / count;
+    center[r] = hn::Set(FloatTag(), mean[r]);
+  }
+  for_row_partials(x, n, mean, [&](FloatVec v, size_t k, size_t r) HWY_ATTR {
+    const FloatVec d = hn::Sub(v, center[r]);
+    squares[r].add(hn::Mul(d, d), k);
+  });
+  for (size_t r = 0; r < kRows; ++r) scale[r] = 1.0f / std::sqrt(squares[r].total() / count + eps);
+  for (size_t r = 0; r < kRows; ++r, x += n) {
+    const FloatVec factor = hn::Set(FloatTag(), scale[r]);
     size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
-      FloatVec v = hn::Mul(hn::Sub(hn::LoadU(FloatTag(), x + i), center), factor);
+      FloatVec v = hn::Mul(hn::Sub(hn::LoadU(FloatTag(), x + i), center[r]), factor);
       if (weight != nullptr) v = hn::Mul(v, hn::LoadU(FloatTag(), weight + i));
       if (bias != nullptr) v = hn::Add(v, hn::LoadU(FloatTag(), bias + i));
       put(r * n + i, v);
     }
     for (; i < n; ++i) {
-      float v = (x[i] - mean) * scale;
+      float v = (x[i] - mean[r]) * scale[r];
       if (weight != nullptr) v = v * weight[i];
       if (bias != nullptr) v = v + bias[i];
       put_one(r * n + i, v);
+    }
+  }
+}
+
+// The same for any number of rows.
+template <class Put, class PutOne>
+HWY_INLINE void normalize_rows(const float* x, size_t rows, size_t n, const float* weight,
+                               const float* bias, float eps, const Put& put,
+                               const PutOne& put_one) {
+  constexpr size_t kAtOnce = 4;
+  for (size_t r = 0; r < rows;) {
+    const size_t at = r * n;
+    const auto put_at = [&](size_t i, FloatVec v) HWY_ATTR { put(at + i, v); };
+    const auto put_one_at = [&](size_t i, float v) HWY_ATTR { put_one(at + i, v); };
+    if (r + kAtOnce <= rows) {
+      normalize_some<kAtOnce>(x + at, n, weight, bias, eps, put_at, put_one_at);
+      r += kAtOnce;
+    } else {
+      normalize_some<1>(x + at, n, weight, bias, eps, put_at, put_one_at);
+      ++r;
     }
   }
 }

@@ -36,6 +36,8 @@ bool fuse_int8_pointwise(GraphModule& module);
 Pass fuse_attention();
 // A quantize behind layer norm or attention moves into it.
 Pass fuse_quantized_results();
+// int8 linear layers of one input that feed one attention become one.
+bool merge_linears(GraphModule& module);
 // Float convolution and linear absorb activations and residual additions.
 bool fuse_float_compute(GraphModule& module);
 // Dead nodes and attributes nobody uses go.
@@ -84,6 +86,9 @@ Node* behind_cast(Node* node);
 // All have the root's dtype, float32 or bfloat16; `promote`, for our own kernels: a bfloat16
 // chain may go on in float32, and an activation may come twice.
 Chain walk_chain(Node* root, bool promote = false);
+
+// A get_attr node of a new constant, inserted where the graph inserts now.
+Node* constant_node(GraphModule& module, const std::string& stem, const Tensor& t);
 
 // `fused` gives the value of `last`, or of what `last` quantizes: its debug handle is that one's.
 void gives_value_of(Node* fused, const Node* last);

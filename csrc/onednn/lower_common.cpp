@@ -139,6 +139,14 @@ Chain walk_chain(Node* root, bool promote) {
   return chain;
 }
 
+Node* constant_node(GraphModule& module, const std::string& stem, const Tensor& t) {
+  const std::string name = module.unique_attr(stem);
+  module.set_attr(name, t, AttrKind::Constant);
+  Node* n = module.graph().get_attr(name);
+  n->meta.val = TensorMeta{to_sym(t.sizes()), t.dtype(), t.device()};
+  return n;
+}
+
 void gives_value_of(Node* fused, const Node* last) {
   if (is_quantize(last) && last->arg_node(0) != nullptr) last = last->arg_node(0);
   stands_for(fused, *last);

@@ -240,14 +240,6 @@ class Int8Fuser {
     return true;
   }
 
-  Node* constant(const std::string& stem, const Tensor& t) {
-    const std::string name = module_.unique_attr(stem);
-    module_.set_attr(name, t, AttrKind::Constant);
-    Node* n = graph_.get_attr(name);
-    n->meta.val = TensorMeta{to_sym(t.sizes()), t.dtype(), t.device()};
-    return n;
-  }
-
   void replace(const Root& root, const TensorQuant& x, const Int8Weight& weight, const Value& bias,
                const Chain& chain, const std::optional<TensorQuant>& other,
                const std::optional<TensorQuant>& out, Node* last) {
@@ -255,9 +247,9 @@ class Int8Fuser {
     const bool dynamic = is_dynamic(x.input);
     std::vector<Value> args = {
         dynamic ? x.input->arg(0) : Value(x.input),
-        constant("_weight", weight.values),
-        constant("_weight_scale", weight.scale),
-        bias.is_none() ? Value() : Value(constant("_bias", bias.as<Tensor>())),
+        constant_node(module_, "_weight", weight.values),
+        constant_node(module_, "_weight_scale", weight.scale),
+        bias.is_none() ? Value() : Value(constant_node(module_, "_bias", bias.as<Tensor>())),
         dynamic ? x.input->arg(1) : Value(x.scale),
         dynamic ? x.input->arg(2) : Value(x.zero_point)};
     if (root.conv) {

@@ -32,6 +32,7 @@ std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
        fuse_int8_pointwise},
       fuse_attention(),
       fuse_quantized_results(),
+      {"merge_linears", "Queries, keys and values come of one linear layer.", merge_linears},
       {"fuse_float_compute", "Float convolution and linear take in what follows.",
        fuse_float_compute},
       {"remove_dead", "Unused nodes and attributes go.", remove_dead},
