@@ -81,7 +81,7 @@ std::string default_directory() {
   return home.empty() ? "" : home + "/.cache/pt2q";
 }
 
-// Both true: everything is on disk under this name.
+// Whether a new file of this name holds all of it.
 bool write_file(const std::string& path, const std::string& content) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return false;

@@ -26,8 +26,8 @@ struct Mappings {
 };
 
 Mappings& mappings() {
-  static Mappings m;
-  return m;
+  static auto* m = new Mappings();  // lives until the process ends, as static models may
+  return *m;
 }
 
 }  // namespace

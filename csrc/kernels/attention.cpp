@@ -2,6 +2,7 @@
 #define HWY_TARGET_INCLUDE "kernels/attention.cpp"
 #include "hwy/foreach_target.h"
 // After foreach_target.h.
+#include <new>
 #include <type_traits>
 #include <vector>
 
@@ -337,7 +338,9 @@ float* thread_scratch(size_t floats) {
   thread_local hwy::AlignedFreeUniquePtr<float[]> memory;
   thread_local size_t size = 0;
   if (size < floats) {
+    size = 0;
     memory = hwy::AllocateAligned<float>(floats);
+    if (memory == nullptr) throw std::bad_alloc();
     size = floats;
   }
   return memory.get();

@@ -16,7 +16,7 @@ namespace {
 int32_t type_min(ElemType type) { return type == ElemType::s8 ? -128 : 0; }
 int32_t type_max(ElemType type) { return type == ElemType::s8 ? 127 : 255; }
 
-void check_length(const char* what, size_t got, int64_t channels) {
+[[noreturn]] void fail_length(const char* what, size_t got, int64_t channels) {
   throw ValueError(std::string("epilogue: ") + what + " has " + std::to_string(got) +
                        " values for " + std::to_string(channels) + " output channels",
                    "pass one value per output channel");
@@ -25,8 +25,8 @@ void check_length(const char* what, size_t got, int64_t channels) {
 void check_spec(const EpilogueSpec& spec, int64_t channels) {
   const auto n = static_cast<size_t>(channels);
   if (spec.scale.size() != n && spec.scale.size() != 1)
-    check_length("scale", spec.scale.size(), channels);
-  if (!spec.bias.empty() && spec.bias.size() != n) check_length("bias", spec.bias.size(), channels);
+    fail_length("scale", spec.scale.size(), channels);
+  if (!spec.bias.empty() && spec.bias.size() != n) fail_length("bias", spec.bias.size(), channels);
   if (spec.ops.size() > static_cast<size_t>(Epilogue::kMaxOps))
     throw ValueError("epilogue: more than " + std::to_string(Epilogue::kMaxOps) + " post-ops");
   const auto adds = std::count_if(spec.ops.begin(), spec.ops.end(),

@@ -250,15 +250,14 @@ MinMax finish(MinMax range) {
 MinMax raw_range(const float* x, int64_t n, bool skip_inf) {
   MinMax total;
   std::mutex mutex;
-  const auto run = [&](int64_t begin, int64_t end) {
+  parallel_for(n, kRangeGrain, [&](int64_t begin, int64_t end) {
     MinMax part;
     HWY_DYNAMIC_DISPATCH(range_run)(x + begin, end - begin, skip_inf, &part);
     const std::lock_guard<std::mutex> lock(mutex);
     total.min = std::min(total.min, part.min);
     total.max = std::max(total.max, part.max);
     total.has_nan = total.has_nan || part.has_nan;
-  };
-  parallel_for(n, kRangeGrain, std::cref(run));  // a reference, so that nothing is allocated
+  });
   total.has_inf = n > 0 && (total.min == -kFloatInf || total.max == kFloatInf);
   return total;
 }

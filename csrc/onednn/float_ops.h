@@ -21,6 +21,9 @@ struct FloatPostOp {
 // Of any post-op but add.
 FloatPostOp float_post_op(const kernels::PostOp& op);
 
+// The post-ops of a lowered operator's text.
+std::vector<FloatPostOp> float_post_ops(const std::string& text);
+
 // float32, and bfloat16 where oneDNN has instructions for it.
 bool computes_in(DType dtype);
 
@@ -44,6 +47,9 @@ struct FloatLinear {
 };
 bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear& linear,
                       std::string* why);
+
+// An argument of a convolution with `spatial` dimensions, a single number standing for all.
+Shape per_dimension(const PlanBuilder& builder, const Node& node, size_t i, size_t spatial);
 
 // Channels-last strides for 3-D to 5-D.
 Shape channels_last_of(const Shape& sizes);

@@ -211,8 +211,8 @@ class Int8Fuser {
       *why = cat(root.spatial, "-D convolution has no int8 kernel");
       return false;
     }
-    const auto x_shape = shape_of(root.node);
-    if (root.conv && (!x_shape || x_shape->size() != root.spatial + 2)) {
+    const auto shape = shape_of(root.node);
+    if (root.conv && (!shape || shape->size() != root.spatial + 2)) {
       *why = "an input without batch dimension";
       return false;
     }

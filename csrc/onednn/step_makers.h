@@ -24,6 +24,11 @@ void add_reduce_steps(StepMakerMap& makers);
 void add_copy_steps(StepMakerMap& makers);
 void add_dynamic_steps(StepMakerMap& makers);
 
+// Whether the value is a float32 tensor of known shape; false for -1.
+inline bool is_float32(const PlanBuilder& builder, int id) {
+  return id >= 0 && builder.value(id).dtype == DType::Float32;
+}
+
 // A mean over height and width that keeps them, as a pooling step.
 bool make_spatial_mean(PlanBuilder& builder, const Node& node);
 

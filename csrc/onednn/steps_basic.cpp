@@ -4,19 +4,12 @@
 
 #include "base/parallel.h"
 #include "base/strings.h"
-#include "kernels/layout.h"
+#include "onednn/float_ops.h"
 #include "pt2q/error.h"
 #include "tensor/strided_copy.h"
 
 namespace pt2q {
 namespace {
-
-// Contiguous or 4-D/5-D channels-last data as [batch, channels, pixels].
-ImageShape image_shape(const Shape& sizes) {
-  ImageShape s{sizes[0], sizes[1], 1};
-  for (size_t d = 2; d < sizes.size(); ++d) s.pixels *= sizes[d];
-  return s;
-}
 
 template <typename T>
 void swap_layout(const void* src, void* dst, const ImageShape& shape, bool to_channels_last) {
@@ -39,6 +32,12 @@ Value detach_from_arena(Value v, RunContext& ctx) {
 }
 
 }  // namespace
+
+ImageShape image_shape(const Shape& sizes) {
+  ImageShape s{sizes[0], sizes[1], 1};
+  for (size_t d = 2; d < sizes.size(); ++d) s.pixels *= sizes[d];
+  return s;
+}
 
 void ReferenceStep::run(RunContext& ctx) const {
   std::vector<Value> args;
@@ -92,14 +91,7 @@ void copy_layout(const void* src, const Shape& src_strides, void* dst, const Sha
     return;
   }
   if (sizes.size() >= 3 && is_one_of_our_dtypes(dtype)) {
-    Shape last(sizes.size());  // channels last for 3-D too
-    last[1] = 1;
-    int64_t step = sizes[1];
-    for (size_t d = sizes.size(); d-- > 2;) {
-      last[d] = step;
-      step *= sizes[d];
-    }
-    last[0] = step;
+    const Shape last = channels_last_of(sizes);
     const Shape plain = contiguous_strides(sizes);
     const bool to_last =
         same_layout(sizes, src_strides, plain) && same_layout(sizes, dst_strides, last);

@@ -1,6 +1,7 @@
 // Steps that any plan may need: reference kernels, observers, layout changes, outputs.
 #pragma once
 
+#include "kernels/layout.h"
 #include "onednn/plan.h"
 #include "pt2q/graph_module.h"
 
@@ -49,6 +50,9 @@ class ReturnStep : public Step {
  public:
   void run(RunContext& ctx) const override;
 };
+
+// Contiguous or channels-last data of at least two dimensions as [batch, channels, pixels].
+ImageShape image_shape(const Shape& sizes);
 
 // dst = src for strided data of one dtype; parallel for the NCHW <-> NHWC cases.
 void copy_layout(const void* src, const Shape& src_strides, void* dst, const Shape& dst_strides,

@@ -1,23 +1,10 @@
-// float32 convolutions through oneDNN, channels last.
+// Floating-point convolutions through oneDNN, channels last.
 #include "base/strings.h"
 #include "onednn/dnnl_step.h"
 #include "onednn/float_ops.h"
 #include "onednn/step_makers.h"
 
 namespace pt2q {
-
-Shape channels_last_of(const Shape& sizes) {
-  Shape strides(sizes.size());
-  int64_t step = sizes[1];
-  strides[1] = 1;
-  for (size_t d = sizes.size(); d-- > 2;) {
-    strides[d] = step;
-    step *= sizes[d];
-  }
-  strides[0] = step;
-  return strides;
-}
-
 namespace {
 
 // [OC, IC/g, ...] as [g, OC/g, IC/g, ...] when there are groups.
@@ -145,11 +132,7 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
     *why = "transposed convolution";
     return false;
   }
-  const auto repeated = [&](size_t i) {
-    Shape v = builder.plain_arg(node, i).to_ints();
-    if (v.size() == 1) v.assign(spatial, v[0]);
-    return v;
-  };
+  const auto repeated = [&](size_t i) { return per_dimension(builder, node, i, spatial); };
   conv.stride = repeated(3);
   conv.dilation = repeated(5);
   conv.groups = builder.plain_arg(node, general ? 8 : 6).to_int();
@@ -167,6 +150,24 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
   return add_float_conv(builder, node, conv, why);
 }
 
+// onednn.conv(x, weight, bias?, stride, padding, dilation, groups, other?, post_ops).
+bool make_fused_conv(PlanBuilder& builder, const Node& node, std::string* why) {
+  FloatConv conv;
+  conv.x = builder.tensor_arg(node, 0);
+  conv.weight = builder.tensor_arg(node, 1);
+  conv.bias = builder.tensor_arg(node, 2);
+  if (conv.x < 0 || conv.weight < 0) return false;
+  const size_t spatial = builder.value(conv.weight).sizes.size() - 2;
+  const auto repeated = [&](size_t i) { return per_dimension(builder, node, i, spatial); };
+  conv.stride = repeated(3);
+  conv.padding_low = conv.padding_high = repeated(4);
+  conv.dilation = repeated(5);
+  conv.groups = builder.plain_arg(node, 6).to_int();
+  conv.other = builder.tensor_arg(node, 7);
+  conv.post_ops = float_post_ops(builder.plain_arg(node, 8).as<std::string>());
+  return add_float_conv(builder, node, conv, why);
+}
+
 }  // namespace
 
 void add_conv_steps(StepMakerMap& makers) {
@@ -175,6 +176,7 @@ void add_conv_steps(StepMakerMap& makers) {
         "aten.conv2d.padding", "aten.conv3d.padding", "aten.convolution.default"}) {
     makers[name] = make_aten_conv;
   }
+  makers["onednn.conv.default"] = make_fused_conv;
 }
 
 }  // namespace pt2q

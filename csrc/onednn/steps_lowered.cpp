@@ -1,5 +1,4 @@
-// Steps of lowered operators: int8 convolution, linear and pooling with our own kernels, float32
-// ones with post-ops through oneDNN.
+// Steps of lowered operators: int8 convolution, linear and pooling with our own kernels.
 #include <algorithm>
 
 #include "base/parallel.h"
@@ -319,91 +318,7 @@ bool make_qadaptive(PlanBuilder& builder, const Node& node, std::string*) {
              int64_t stride) { adaptive_avg_pool(x, shape, h, w, q.from, q.to, out, stride); });
 }
 
-// --- float32 with post-ops -----------------------------------------------------------------------
-
-std::vector<FloatPostOp> float_post_ops(const std::string& text) {
-  std::vector<FloatPostOp> out;
-  for (const kernels::PostOp& op : ops::parse_post_ops(text)) out.push_back(float_post_op(op));
-  return out;
-}
-
-bool make_conv(PlanBuilder& builder, const Node& node, std::string* why) {
-  FloatConv conv;
-  conv.x = builder.tensor_arg(node, 0);
-  conv.weight = builder.tensor_arg(node, 1);
-  conv.bias = builder.tensor_arg(node, 2);
-  if (conv.x < 0 || conv.weight < 0) return false;
-  const size_t spatial = builder.value(conv.weight).sizes.size() - 2;
-  const auto repeated = [&](size_t i) {
-    Shape v = builder.plain_arg(node, i).to_ints();
-    if (v.size() == 1) v.assign(spatial, v[0]);
-    return v;
-  };
-  conv.stride = repeated(3);
-  conv.padding_low = conv.padding_high = repeated(4);
-  conv.dilation = repeated(5);
-  conv.groups = builder.plain_arg(node, 6).to_int();
-  conv.other = builder.tensor_arg(node, 7);
-  conv.post_ops = float_post_ops(builder.plain_arg(node, 8).as<std::string>());
-  return add_float_conv(builder, node, conv, why);
-}
-
-bool make_linear(PlanBuilder& builder, const Node& node, std::string* why) {
-  FloatLinear linear;
-  linear.x = builder.tensor_arg(node, 0);
-  linear.weight = linear.key = builder.constant(builder.tensor_arg(node, 1));
-  if (!linear.weight.defined()) {
-    *why = "the weight is not constant";
-    return false;
-  }
-  linear.bias = builder.tensor_arg(node, 2);
-  linear.other = builder.tensor_arg(node, 3);
-  linear.post_ops = float_post_ops(builder.plain_arg(node, 4).as<std::string>());
-  return add_float_linear(builder, node, linear, why);
-}
-
 }  // namespace
-
-FloatPostOp float_post_op(const kernels::PostOp& op) {
-  using kernels::PostOpKind;
-  using onednn::Eltwise;
-  FloatPostOp p;
-  p.alpha = op.alpha;
-  p.beta = op.beta;
-  switch (op.kind) {
-    case PostOpKind::add:
-      p.is_add = true;
-      break;
-    case PostOpKind::relu:
-      p.kind = Eltwise::Relu;
-      break;
-    case PostOpKind::clip:
-      p.kind = Eltwise::Clip;
-      break;
-    case PostOpKind::leaky_relu:
-      p.kind = Eltwise::LeakyRelu;
-      break;
-    case PostOpKind::hardswish:
-      p.kind = Eltwise::HardSwish;
-      break;
-    case PostOpKind::sigmoid:
-      p.kind = Eltwise::Sigmoid;
-      break;
-    case PostOpKind::silu:
-      p.kind = Eltwise::Silu;
-      break;
-    case PostOpKind::tanh:
-      p.kind = Eltwise::Tanh;
-      break;
-    case PostOpKind::gelu_erf:
-      p.kind = Eltwise::GeluErf;
-      break;
-    case PostOpKind::gelu_tanh:
-      p.kind = Eltwise::GeluTanh;
-      break;
-  }
-  return p;
-}
 
 void add_lowered_steps(StepMakerMap& makers) {
   makers["pt2q.qconv.default"] = make_qconv;
@@ -411,8 +326,6 @@ void add_lowered_steps(StepMakerMap& makers) {
   makers["pt2q.qlinear_dynamic.default"] = make_qlinear_dynamic;
   makers["pt2q.qavg_pool2d.default"] = make_qavg_pool;
   makers["pt2q.qadaptive_avg_pool2d.default"] = make_qadaptive;
-  makers["onednn.conv.default"] = make_conv;
-  makers["onednn.linear.default"] = make_linear;
 }
 
 }  // namespace pt2q

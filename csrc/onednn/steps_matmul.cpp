@@ -3,7 +3,6 @@
 #include "onednn/dnnl_step.h"
 #include "onednn/float_ops.h"
 #include "onednn/step_makers.h"
-#include "pt2q/runtime.h"
 
 namespace pt2q {
 namespace {
@@ -118,11 +117,22 @@ bool make_addmm(PlanBuilder& builder, const Node& node, std::string* why) {
   return add_float_linear(builder, node, linear, why);
 }
 
-}  // namespace
-
-bool computes_in(DType dtype) {
-  return dtype == DType::Float32 || (dtype == DType::BFloat16 && native_bfloat16());
+// onednn.linear(x, weight, bias?, other?, post_ops).
+bool make_fused_linear(PlanBuilder& builder, const Node& node, std::string* why) {
+  FloatLinear linear;
+  linear.x = builder.tensor_arg(node, 0);
+  linear.weight = linear.key = builder.constant(builder.tensor_arg(node, 1));
+  if (!linear.weight.defined()) {
+    *why = "the weight is not constant";
+    return false;
+  }
+  linear.bias = builder.tensor_arg(node, 2);
+  linear.other = builder.tensor_arg(node, 3);
+  linear.post_ops = float_post_ops(builder.plain_arg(node, 4).as<std::string>());
+  return add_float_linear(builder, node, linear, why);
 }
+
+}  // namespace
 
 bool add_float_linear(PlanBuilder& builder, const Node& node, const FloatLinear& linear,
                       std::string* why) {
@@ -196,6 +206,7 @@ void add_matmul_steps(StepMakerMap& makers) {
   makers["aten.matmul.default"] = make_product;
   makers["aten.bmm.default"] = make_product;
   makers["aten.addmm.default"] = make_addmm;
+  makers["onednn.linear.default"] = make_fused_linear;
 }
 
 }  // namespace pt2q

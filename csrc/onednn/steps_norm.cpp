@@ -14,10 +14,6 @@
 namespace pt2q {
 namespace {
 
-bool is_float32(const PlanBuilder& b, int id) {
-  return id >= 0 && b.value(id).dtype == DType::Float32;
-}
-
 // Over the last dimension; other dimensions run the reference kernel.
 bool make_softmax(PlanBuilder& builder, const Node& node, std::string*) {
   int x = builder.tensor_arg(node, 0);

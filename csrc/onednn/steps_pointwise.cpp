@@ -13,8 +13,13 @@
 namespace pt2q {
 namespace {
 
-bool is_float32(const PlanBuilder& b, int id) {
-  return id >= 0 && b.value(id).dtype == DType::Float32;
+// A step that may write over its first input.
+void finish_in_place(PlanBuilder& builder, const Node& node, std::unique_ptr<Step> step,
+                     std::vector<int> inputs, int out) {
+  step->in_place_input = inputs[0];
+  step->info = builder.describe(node, cat("pt2q ", node.op().base_name()), out);
+  builder.add(std::move(step), std::move(inputs), {out});
+  builder.bind(node, out);
 }
 
 // --- one operand ---------------------------------------------------------------------------------
@@ -84,24 +89,29 @@ bool unary_of(const PlanBuilder& b, const Node& node, UnaryStep* step) {
   return true;
 }
 
-bool make_unary(PlanBuilder& builder, const Node& node, std::string*) {
-  int x = builder.tensor_arg(node, 0);
-  UnaryStep kernel;
-  if (!is_float32(builder, x) || builder.result_meta(node).dtype != DType::Float32 ||
-      !unary_of(builder, node, &kernel)) {
-    return false;
-  }
+// Kernels of one tensor: `kernel`(x, elements, y), which may be the same array.
+template <class Kernel>
+bool add_elementwise(PlanBuilder& builder, const Node& node, int x, Kernel kernel) {
   x = builder.as_dense(x);
   const PlanValue v = builder.value(x);
   const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
   const int64_t n = numel_of(v.sizes);
-  auto step = std::make_unique<KernelStep>(
-      [=](RunContext& ctx) { unary(kernel, ctx.data<const float>(x), n, ctx.data<float>(out)); });
-  step->in_place_input = x;
-  step->info = builder.describe(node, cat("pt2q ", node.op().base_name()), out);
-  builder.add(std::move(step), {x}, {out});
-  builder.bind(node, out);
+  finish_in_place(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
+                    kernel(ctx.data<const float>(x), n, ctx.data<float>(out));
+                  }),
+                  {x}, out);
   return true;
+}
+
+bool make_unary(PlanBuilder& builder, const Node& node, std::string*) {
+  const int x = builder.tensor_arg(node, 0);
+  UnaryStep step;
+  if (!is_float32(builder, x) || builder.result_meta(node).dtype != DType::Float32 ||
+      !unary_of(builder, node, &step)) {
+    return false;
+  }
+  return add_elementwise(
+      builder, node, x, [=](const float* from, int64_t n, float* to) { unary(step, from, n, to); });
 }
 
 // --- two operands --------------------------------------------------------------------------------
@@ -134,14 +144,6 @@ bool add_broadcast(PlanBuilder& builder, const Node& node, int a, int b, bool mu
   return true;
 }
 
-void finish_binary(PlanBuilder& builder, const Node& node, std::unique_ptr<Step> step,
-                   std::vector<int> inputs, int out) {
-  step->in_place_input = inputs[0];
-  step->info = builder.describe(node, cat("pt2q ", node.op().base_name()), out);
-  builder.add(std::move(step), std::move(inputs), {out});
-  builder.bind(node, out);
-}
-
 // The second operand holds one value per row of the last dimension.
 bool add_per_row(PlanBuilder& builder, const Node& node, int a, int b, Binary op) {
   Shape per_row = builder.value(a).sizes;
@@ -153,40 +155,34 @@ bool add_per_row(PlanBuilder& builder, const Node& node, int a, int b, Binary op
   const PlanValue v = builder.value(a);
   const int64_t n = v.sizes.back(), rows = numel_of(per_row);
   const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
-  finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
-                  parallel_for(rows, (1 << 15) / n + 1, [&](int64_t begin, int64_t end) {
-                    for (int64_t i = begin; i < end; ++i) {
-                      binary_scalar(op, ctx.data<const float>(a) + i * n,
-                                    ctx.data<const float>(b)[i], n, false,
-                                    ctx.data<float>(out) + i * n);
-                    }
-                  });
-                }),
-                {a, b}, out);
+  finish_in_place(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
+                    parallel_for(rows, (1 << 15) / n + 1, [&](int64_t begin, int64_t end) {
+                      for (int64_t i = begin; i < end; ++i) {
+                        binary_scalar(op, ctx.data<const float>(a) + i * n,
+                                      ctx.data<const float>(b)[i], n, false,
+                                      ctx.data<float>(out) + i * n);
+                      }
+                    });
+                  }),
+                  {a, b}, out);
   return true;
 }
 
+bool is_number(const Value& v) { return v.is<double>() || v.is<int64_t>(); }
+
 // number - x.
 bool make_reversed(PlanBuilder& builder, const Node& node, std::string*) {
-  int x = builder.tensor_arg(node, 0);
+  const int x = builder.tensor_arg(node, 0);
   const Value number = builder.plain_arg(node, 1);
   if (!is_float32(builder, x) || builder.result_meta(node).dtype != DType::Float32 ||
-      !(number.is<double>() || number.is<int64_t>()) ||
-      builder.plain_arg(node, 2).to_double() != 1.0) {
+      !is_number(number) || builder.plain_arg(node, 2).to_double() != 1.0) {
     return false;
   }
-  x = builder.as_dense(x);
-  const PlanValue v = builder.value(x);
-  const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
-  const auto from = static_cast<float>(number.to_double());
-  const int64_t n = numel_of(v.sizes);
-  finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
-                  float* y = ctx.data<float>(out);
-                  binary_scalar(Binary::mul, ctx.data<const float>(x), -1.0F, n, false, y);
-                  binary_scalar(Binary::add, y, from, n, false, y);
-                }),
-                {x}, out);
-  return true;
+  const auto whole = static_cast<float>(number.to_double());
+  return add_elementwise(builder, node, x, [=](const float* from, int64_t n, float* to) {
+    binary_scalar(Binary::mul, from, -1.0F, n, false, to);
+    binary_scalar(Binary::add, to, whole, n, false, to);
+  });
 }
 
 template <Binary kOp>
@@ -196,18 +192,11 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   constexpr bool kHasAlpha = kOp == Binary::add || kOp == Binary::sub;
   if (kHasAlpha && builder.plain_arg(node, 2).to_double() != 1.0) return false;
   const Value second = builder.plain_arg(node, 1);
-  if (second.is<double>() || second.is<int64_t>()) {
-    a = builder.as_dense(a);
-    const PlanValue v = builder.value(a);
-    const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
+  if (is_number(second)) {
     const auto scalar = static_cast<float>(second.to_double());
-    const int64_t n = numel_of(v.sizes);
-    finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
-                    binary_scalar(kOp, ctx.data<const float>(a), scalar, n, false,
-                                  ctx.data<float>(out));
-                  }),
-                  {a}, out);
-    return true;
+    return add_elementwise(builder, node, a, [=](const float* from, int64_t n, float* to) {
+      binary_scalar(kOp, from, scalar, n, false, to);
+    });
   }
   int b = builder.tensor_arg(node, 1);
   if (!is_float32(builder, b)) return false;
@@ -222,11 +211,11 @@ bool make_binary(PlanBuilder& builder, const Node& node, std::string*) {
   b = builder.as_layout(b, v.strides);
   const int out = builder.new_value(v.sizes, v.strides, DType::Float32);
   const int64_t n = numel_of(v.sizes);
-  finish_binary(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
-                  binary(kOp, ctx.data<const float>(a), ctx.data<const float>(b), n, false,
-                         ctx.data<float>(out));
-                }),
-                {a, b}, out);
+  finish_in_place(builder, node, std::make_unique<KernelStep>([=](RunContext& ctx) {
+                    binary(kOp, ctx.data<const float>(a), ctx.data<const float>(b), n, false,
+                           ctx.data<float>(out));
+                  }),
+                  {a, b}, out);
   return true;
 }
 

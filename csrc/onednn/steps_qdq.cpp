@@ -5,22 +5,13 @@
 #include "kernels/quantize.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
+#include "onednn/steps_basic.h"
 #include "onednn/steps_norm.h"
 
 namespace pt2q {
 namespace {
 
-bool is_float32(const PlanBuilder& b, int id) {
-  return id >= 0 && b.value(id).dtype == DType::Float32;
-}
-
 QuantParams params_of(const PlanBuilder& b, const Node& n) { return read_result_params(b, n, 1); }
-
-ImageShape image_of(const Shape& sizes) {
-  ImageShape s{sizes[0], sizes[1], 1};
-  for (size_t d = 2; d < sizes.size(); ++d) s.pixels *= sizes[d];
-  return s;
-}
 
 template <typename Q>
 void quantize_rows(const float* x, int64_t n, const QuantParams& params, const Rows& rows, Q* y) {
@@ -64,7 +55,7 @@ bool make_quantize(PlanBuilder& builder, const Node& node, std::string*) {
   const int out =
       builder.new_value(v.sizes, to_nhwc ? channels_last_strides(v.sizes) : v.strides, dtype);
   const bool u8 = dtype == DType::UInt8;
-  auto step = to_nhwc ? quantize_image(x, out, image_of(v.sizes), params, u8)
+  auto step = to_nhwc ? quantize_image(x, out, image_shape(v.sizes), params, u8)
                       : quantize_dense(x, out, numel_of(v.sizes), params, u8);
   step->info = builder.describe(node, to_nhwc ? "pt2q quantize nchw->nhwc" : "pt2q quantize", out);
   builder.add(std::move(step), {x}, {out});
