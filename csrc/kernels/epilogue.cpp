@@ -113,6 +113,7 @@ bool try_fast(const EpilogueSpec& spec, double max_abs_acc, Epilogue& out) {
 }
 
 bool is_real_add(const EpilogueSpec& spec) {
+  if (spec.out == ElemType::bf16) return spec.ops.empty();
   if (spec.out != ElemType::f32 || spec.ops.size() > 1) return false;
   return spec.ops.empty() ||
          (spec.ops[0].kind == PostOpKind::add && spec.ops[0].residual_type == ElemType::f32);

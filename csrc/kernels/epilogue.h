@@ -79,7 +79,8 @@ struct Epilogue {
   // True when the ops are [add] or nothing (relu/clip folded into qmin, qmax) and no value can be
   // NaN or leave the int32 range, so that saturating integer packing is exact.
   bool fast = false;
-  // True for float32 results without ops but an added float32 residual.
+  // True for float32 results without ops but an added float32 residual, and for bfloat16 results
+  // without ops.
   bool real = false;
   // Not null: the only op is an activation, the result u8 or s8, and this is its shortcut.
   std::shared_ptr<const ActivationCurve> curve;

@@ -105,7 +105,8 @@ void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeig
   }
   epilogue_fn = epilogue_for(weights->route);
   dot = dot_table_for(weights->route);
-  stores = dot->stores && (epilogue.fast || epilogue.real);
+  stores = dot->stores && (epilogue.fast || epilogue.real) &&
+           (dot->stores_half || epilogue.out != ElemType::bf16);
   if (weights->route.tiles()) {
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
     fused = epilogue.fast && tile->flush[0] != nullptr;

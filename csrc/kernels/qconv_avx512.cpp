@@ -87,11 +87,16 @@ struct Avx512Mixed : Avx512Base {
   }
 };
 
+DotTable with_half(DotTable table) {
+  table.stores_half = true;
+  return table;
+}
+
 }  // namespace
 
 const DotTable& dot_table_avx512(DotKind kind) {
-  static const DotTable vnni = make_dot_table<Avx512Vnni>();
-  static const DotTable mixed = make_dot_table<Avx512Mixed>();
+  static const DotTable vnni = with_half(make_dot_table<Avx512Vnni>());
+  static const DotTable mixed = with_half(make_dot_table<Avx512Mixed>());
   return kind == DotKind::vnni ? vnni : mixed;
 }
 

@@ -24,6 +24,7 @@ void DotStore::set(const Epilogue& e) {
   const int shift = e.out == ElemType::s8 ? 128 : 0;
   const int residual_shift = e.add.residual_type == ElemType::s8 ? 128 : 0;
   real = e.real;
+  half = e.out == ElemType::bf16;
   lean = e.lean();
   lean_add = lean && e.add.residual_type == ElemType::u8 && e.add.residual_zero_point == 0;
   inv_scale = e.inv_scale;

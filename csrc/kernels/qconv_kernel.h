@@ -52,6 +52,7 @@ struct DotStore {
   ptrdiff_t residual_stride = 0;      // bytes between pixels
   int channels = 0;                   // valid ones, at most 16 * panels
   bool real = false;                  // float32, the residual too; what follows does not count
+  bool half = false;                  // bfloat16 instead, of AVX-512 only
   // The epilogue's numbers, small ones repeated to 32 bits. s8 is computed as u8 shifted by 128.
   bool lean = false;
   bool lean_add = false;  // and the residual u8 without zero point
@@ -97,7 +98,8 @@ struct DotTable {
   DotFn fn[kMaxPanels][kMaxPixels] = {};
   int max_pixels[kMaxPanels] = {};
   int max_panels = 0;
-  bool stores = false;  // DotArgs::store is understood
+  bool stores = false;       // DotArgs::store is understood
+  bool stores_half = false;  // DotStore::half too
 };
 
 // The rows of a tile block that are stored: which accumulator row goes to which pixel. Rounded up

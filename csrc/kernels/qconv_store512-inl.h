@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/qconv_kernel.h"
+#include "kernels/vec_avx512.h"
 
 namespace pt2q::kernels {
 
@@ -22,6 +23,7 @@ class Store512 {
 
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void finish(const __m512i (&acc)[kPixels][kPanels]) const {
+    if (out_.half) return put_half(acc);
     if (out_.real) {
       return residual_ != nullptr ? put_real<true>(acc) : put_real<false>(acc);
     }
@@ -159,6 +161,19 @@ class Store512 {
         __m512 y = real(acc[i][j], j);
         if (kAdd) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, from + 16 * j));
         _mm512_mask_storeu_ps(to + 16 * j, valid, y);
+      }
+    }
+  }
+
+  template <int kPixels, int kPanels>
+  [[gnu::always_inline]] void put_half(const __m512i (&acc)[kPixels][kPanels]) const {
+#pragma GCC unroll 14
+    for (int i = 0; i < kPixels; ++i) {
+      auto* const to = reinterpret_cast<uint16_t*>(dst_ + i * step_);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPanels; ++j) {
+        const int left = j + 1 < kPanels ? 16 : out_.channels - 16 * j;
+        VecAvx512::store_bf16(to + 16 * j, real(acc[i][j], j), left);
       }
     }
   }

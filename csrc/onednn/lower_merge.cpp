@@ -52,9 +52,9 @@ class Merger {
   bool is_candidate(const Node* n, const Node* x) const {
     if (n->erased() ||
         !(n->is_call("pt2q.qlinear.default") || n->is_call("pt2q.qlinear_dynamic.default")) ||
-        n->arg_node(0) != x || dtype_of(n) != DType::Float32 || !n->arg(kOther).is_none() ||
-        !n->arg(kOutDtype).is_none() || !n->arg(kPostOps).as<std::string>().empty() ||
-        attention_behind(n) == nullptr) {
+        n->arg_node(0) != x || !n->arg(kOther).is_none() ||
+        !(n->arg(kOutDtype).is_none() || n->arg(kOutDtype) == Value(DType::BFloat16)) ||
+        !n->arg(kPostOps).as<std::string>().empty() || attention_behind(n) == nullptr) {
       return false;
     }
     return constant_of(module_, n, 1).defined() && constant_of(module_, n, 2).defined() &&
@@ -71,6 +71,7 @@ class Merger {
     for (Node* n : users) {
       if (is_candidate(n, x) && n->target() == first->target() && n->arg(4) == first->arg(4) &&
           n->arg(5) == first->arg(5) && n->arg(kLargest) == first->arg(kLargest) &&
+          n->arg(kOutDtype) == first->arg(kOutDtype) &&
           attention_behind(n) == attention_behind(first) &&
           std::find(found.begin(), found.end(), n) == found.end()) {
         found.push_back(n);
@@ -94,7 +95,7 @@ class Merger {
                : Value();
     Node* all = graph.call_function(
         first->target(), {first->arg(0), weight, scale, bias, first->arg(4), first->arg(5)},
-        {{"x_max", first->arg(kLargest)}});
+        {{"x_max", first->arg(kLargest)}, {"out_dtype", first->arg(kOutDtype)}});
     all->meta = first->meta;
     all->meta.val = infer_node(*all);
     const auto last = static_cast<int64_t>(shape_of(all)->size()) - 1;

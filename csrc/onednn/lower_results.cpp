@@ -1,6 +1,7 @@
 // A quantize behind layer norm or attention moves into it: the rows are written as integers while
 // they are at hand.
 #include "base/strings.h"
+#include "kernels/attention_bf16.h"
 #include "onednn/lower.h"
 
 namespace pt2q {
@@ -34,9 +35,8 @@ bool is_byte(const Value& dtype) {
   return dtype == Value(DType::UInt8) || dtype == Value(DType::Int8);
 }
 
-bool is_plain(const Match& m, const char* real) {
-  return dtype_of(m.node(real)) == DType::Float32 && m.value("s").is<double>() &&
-         m.value("z").is<int64_t>() && is_byte(m.value("t"));
+bool is_plain(const Match& m) {
+  return m.value("s").is<double>() && m.value("z").is<int64_t>() && is_byte(m.value("t"));
 }
 
 std::map<std::string, Value> tail_of(const Match& m) {
@@ -57,7 +57,8 @@ Node* call(Graph& graph, const std::string& op, std::vector<Value> args,
 Value or_none(Node* n) { return n == nullptr ? Value() : Value(n); }
 
 bool is_norm(const GraphModule&, const Match& m) {
-  return is_plain(m, "n") && dtype_of(m.node("x")) == DType::Float32;
+  return is_plain(m) && dtype_of(m.node("n")) == DType::Float32 &&
+         dtype_of(m.node("x")) == DType::Float32;
 }
 
 void to_norm(GraphModule& module, const Match& m) {
@@ -77,7 +78,25 @@ void to_norm(GraphModule& module, const Match& m) {
   graph.eliminate_dead_code();
 }
 
-bool is_attention(const GraphModule&, const Match& m) { return is_plain(m, "a"); }
+// Rounded to bfloat16 before the quantize, as where the kernel for bfloat16 runs; one that runs in
+// float32 keeps its own quantize.
+bool runs_in_bfloat16(const Match& m) {
+  const auto q = shape_of(m.node("query")), v = shape_of(m.node("value"));
+  if (!q || !v || q->empty() || v->empty()) return false;
+  const SymInt &depth = q->back(), &value_depth = v->back();
+  if (!depth.is_constant() || !value_depth.is_constant()) return false;
+  AttentionShape shape;
+  shape.source = 1;
+  shape.depth = depth.hint();
+  shape.value_depth = value_depth.hint();
+  return kernels::attention_bf16_fits(shape);
+}
+
+bool is_attention(const GraphModule&, const Match& m) {
+  const DType dtype = dtype_of(m.node("a"));
+  return is_plain(m) &&
+         (dtype == DType::Float32 || (dtype == DType::BFloat16 && runs_in_bfloat16(m)));
+}
 
 void to_attention(GraphModule& module, const Match& m) {
   Graph& graph = module.graph();

@@ -1,8 +1,11 @@
-// float32 attention in one pass, its result quantized on the way where that is asked for.
+// Attention of float32, or of bfloat16 where the CPU multiplies it, in one pass; the result is
+// quantized on the way where that is asked for.
 #include <cmath>
+#include <type_traits>
 
 #include "base/strings.h"
 #include "kernels/attention.h"
+#include "kernels/attention_bf16.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
 #include "onednn/steps_norm.h"
@@ -20,10 +23,10 @@ struct Operand {
   Shape strides;  // of the same; the last is 1
 };
 
-// A float32 operand as four dimensions; rows keep their stride when they are contiguous inside.
-bool read_operand(PlanBuilder& builder, const Node& node, size_t i, Operand* out) {
+// An operand of `dtype` as four dimensions; rows keep their stride when they are contiguous inside.
+bool read_operand(PlanBuilder& builder, const Node& node, size_t i, DType dtype, Operand* out) {
   int id = builder.tensor_arg(node, i);
-  if (id < 0 || builder.value(id).dtype != DType::Float32) return false;
+  if (id < 0 || builder.value(id).dtype != dtype) return false;
   const size_t rank = builder.value(id).sizes.size();
   if (rank < 3 || rank > 4) return false;
   if (!builder.value(id).layout_known || builder.value(id).strides.back() != 1)
@@ -43,6 +46,7 @@ bool read_mask(PlanBuilder& builder, const Node& node, const Shape& scores, Atte
                int* id) {
   *id = builder.tensor_arg(node, kMask);
   if (*id < 0) return true;
+  if (builder.value(*id).dtype == DType::BFloat16) *id = builder.as_dtype(*id, DType::Float32);
   const DType dtype = builder.value(*id).dtype;
   if (dtype != DType::Float32 && dtype != DType::Bool) return false;
   if (!builder.value(*id).layout_known) *id = builder.as_contiguous(*id);
@@ -84,28 +88,64 @@ bool describe_operands(const Operand& q, const Operand& k, const Operand& v, Att
   return true;
 }
 
-// Runs `shape` into value `out` of `dtype`.
-std::unique_ptr<Step> attention_step(const AttentionShape& shape, const std::vector<int>& ids,
-                                     bool boolean, const QuantParams& to, int out, DType dtype) {
-  return std::make_unique<KernelStep>([=](RunContext& ctx) {
+struct AttentionPlan {
+  AttentionShape shape;
+  std::vector<int> inputs;  // query, key, value, and the mask if there is one
+  bool boolean = false;     // the mask
+  bool half = false;        // bfloat16 operands
+  QuantParams to;
+  int out = -1;
+  DType dtype = DType::Float32;  // of the result
+
+  AttentionMask mask(RunContext& ctx) const {
     AttentionMask m;
-    if (ids.size() > 3 && boolean) m.allowed = ctx.data<const bool>(ids[3]);
-    if (ids.size() > 3 && !boolean) m.added = ctx.data<const float>(ids[3]);
-    const auto run = [&](auto* result) {
-      attention(shape, ctx.data<const float>(ids[0]), ctx.data<const float>(ids[1]),
-                ctx.data<const float>(ids[2]), m, result, to);
-    };
-    if (dtype == DType::Float32) return run(ctx.data<float>(out));
-    dtype == DType::UInt8 ? run(ctx.data<uint8_t>(out)) : run(ctx.data<int8_t>(out));
-  });
+    if (inputs.size() > 3 && boolean) m.allowed = ctx.data<const bool>(inputs[3]);
+    if (inputs.size() > 3 && !boolean) m.added = ctx.data<const float>(inputs[3]);
+    return m;
+  }
+};
+
+template <typename Out>
+void run_plan(const AttentionPlan& p, RunContext& ctx) {
+  if constexpr (!std::is_same_v<Out, float>) {
+    if (p.half) {
+      return kernels::attention_bf16(
+          p.shape, ctx.data<const uint16_t>(p.inputs[0]), ctx.data<const uint16_t>(p.inputs[1]),
+          ctx.data<const uint16_t>(p.inputs[2]), p.mask(ctx), ctx.data<Out>(p.out), p.to);
+    }
+  }
+  if constexpr (!std::is_same_v<Out, uint16_t>) {
+    attention(p.shape, ctx.data<const float>(p.inputs[0]), ctx.data<const float>(p.inputs[1]),
+              ctx.data<const float>(p.inputs[2]), p.mask(ctx), ctx.data<Out>(p.out), p.to);
+  }
+}
+
+void run_attention(const AttentionPlan& p, RunContext& ctx) {
+  switch (p.dtype) {
+    case DType::UInt8:
+      return run_plan<uint8_t>(p, ctx);
+    case DType::Int8:
+      return run_plan<int8_t>(p, ctx);
+    case DType::BFloat16:
+      return run_plan<uint16_t>(p, ctx);
+    default:
+      return run_plan<float>(p, ctx);
+  }
 }
 
 bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
   Operand q, k, v;
-  AttentionShape shape;
+  AttentionPlan plan;
+  AttentionShape& shape = plan.shape;
+  const int query = builder.tensor_arg(node, kQuery);
+  plan.half = query >= 0 && builder.value(query).dtype == DType::BFloat16;
+  if (plan.half && !kernels::has_attention_bf16()) return false;  // runs widened
+  const DType operands = plan.half ? DType::BFloat16 : DType::Float32;
   if (builder.plain_arg(node, kDropout).to_double() != 0.0 ||
-      !read_operand(builder, node, kQuery, &q) || !read_operand(builder, node, kKey, &k) ||
-      !read_operand(builder, node, kValue, &v) || !describe_operands(q, k, v, &shape)) {
+      !read_operand(builder, node, kQuery, operands, &q) ||
+      !read_operand(builder, node, kKey, operands, &k) ||
+      !read_operand(builder, node, kValue, operands, &v) || !describe_operands(q, k, v, &shape) ||
+      (plan.half && !kernels::attention_bf16_fits(shape))) {
     *why = "operands of another rank, dtype or batch shape";
     return false;
   }
@@ -124,20 +164,21 @@ bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
   const int64_t row = shape.heads * shape.value_depth;
   const Shape out_strides = {shape.length * row, shape.value_depth, row, 1};
   set_strides(shape.out, out_strides);
-  const DType dtype = builder.result_meta(node).dtype;
-  const int out =
-      builder.new_value(sizes, sizes.size() == 3 ? contiguous_strides(sizes) : out_strides, dtype);
-  const bool boolean = mask >= 0 && builder.value(mask).dtype == DType::Bool;
-  std::vector<int> inputs{q.id, k.id, v.id};
-  if (mask >= 0) inputs.push_back(mask);
-  QuantParams to;
-  if (dtype != DType::Float32) to = read_result_params(builder, node, ops::kQAttentionTail);
-  auto step = attention_step(shape, inputs, boolean, to, out, dtype);
-  step->info = builder.describe(node, "pt2q attention", out);
+  plan.dtype = builder.result_meta(node).dtype;
+  plan.out = builder.new_value(sizes, sizes.size() == 3 ? contiguous_strides(sizes) : out_strides,
+                               plan.dtype);
+  plan.boolean = mask >= 0 && builder.value(mask).dtype == DType::Bool;
+  plan.inputs = {q.id, k.id, v.id};
+  if (mask >= 0) plan.inputs.push_back(mask);
+  if (plan.dtype == DType::UInt8 || plan.dtype == DType::Int8)
+    plan.to = read_result_params(builder, node, ops::kQAttentionTail);
+  auto step = std::make_unique<KernelStep>([plan](RunContext& ctx) { run_attention(plan, ctx); });
+  step->info =
+      builder.describe(node, plan.half ? "pt2q attention bf16" : "pt2q attention", plan.out);
   step->info.flops = 2.0 * static_cast<double>(shape.batch * shape.heads * shape.length) *
                      static_cast<double>(shape.source * (shape.depth + shape.value_depth));
-  builder.add(std::move(step), inputs, {out});
-  builder.bind(node, out);
+  builder.add(std::move(step), plan.inputs, {plan.out});
+  builder.bind(node, plan.out);
   return true;
 }
 

@@ -20,12 +20,13 @@ Args float_args(const Args& args, const OpDef& op, size_t count, std::vector<Val
   return Args(op, *values);
 }
 
-TensorMeta codes_of(const Args& args, size_t tail, const Value& real) {
-  TensorMeta meta = real.as<TensorMeta>();
+TensorMeta codes_of(const Args& args, size_t tail, const Value& result) {
+  TensorMeta meta = result.as<TensorMeta>();
   const DType dtype = args.dtype(tail + 4, DType::UInt8);
-  if (meta.dtype != DType::Float32 || (dtype != DType::UInt8 && dtype != DType::Int8)) {
-    throw TypeError(cat("expected uint8 or int8 results of float32, got ", dtype_name(dtype),
-                        " of ", dtype_name(meta.dtype)));
+  const bool real = meta.dtype == DType::Float32 || meta.dtype == DType::BFloat16;
+  if (!real || (dtype != DType::UInt8 && dtype != DType::Int8)) {
+    throw TypeError(cat("expected uint8 or int8 results of float32 or bfloat16, got ",
+                        dtype_name(dtype), " of ", dtype_name(meta.dtype)));
   }
   meta.dtype = dtype;
   return meta;

@@ -7,6 +7,7 @@
 #include "base/parallel.h"
 #include "graph_builder.h"
 #include "isa_cap.h"
+#include "kernels/attention_bf16.h"
 #include "pt2q/pt2e.h"
 #include "pt2q/quantizers.h"
 
@@ -97,6 +98,24 @@ TEST(LowerEncoder, GivesTheSameForEveryThreadCountAndInstructionSet) {
     const IsaCap cap(isa);
     EXPECT_TRUE(same_bits(first((*compile(*m))({x})), want)) << kernels::isa_label(isa);
   }
+}
+
+// int8-mixed-bf16: queries, keys and values are bfloat16, and so is attention where the CPU can.
+TEST(LowerEncoder, MixedWithBfloat16) {
+  const auto m = quantized_layer(2);
+  CompileOptions options;
+  options.bfloat16 = true;
+  auto mixed = compile(*m, options);
+  const Tensor x = input(2);
+  EXPECT_LT(relative_error(first((*mixed)({x})), first((*compile(*m))({x}))), 0.03);
+  std::map<std::string, int> ran;
+  for (const StepReport& step : mixed->steps({x})) {
+    EXPECT_NE(step.kernel, "reference") << step.op;
+    ++ran[step.kernel];
+  }
+  if (!kernels::has_attention_bf16()) GTEST_SKIP() << "attention runs in float32 on this CPU";
+  EXPECT_EQ(ran["pt2q attention bf16"], 1);
+  EXPECT_EQ(ran["pt2q convert"], 0);
 }
 
 }  // namespace

@@ -340,11 +340,12 @@ TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
   }
 }
 
-// float32 results are stored as they are computed, the residual added on the way.
+// float32 results are stored as they are computed, the residual added on the way; bfloat16 too.
 TEST(QConv, RealResultsWithAndWithoutResidual) {
   std::mt19937 rng(12);
+  enum { plain, residual, half };
   for (const int64_t out : {5, 16, 24, 40, 64, 100, 320}) {
-    for (const bool residual : {false, true}) {
+    for (const int kind : {plain, residual, half}) {
       Case c;
       c.spec.shape = conv(1, 5, 5, out == 320 ? 256 : 20, out, 1, 1, 0);
       c.spec.src_zero_point = 7;
@@ -353,8 +354,8 @@ TEST(QConv, RealResultsWithAndWithoutResidual) {
       PostOp add;
       add.kind = PostOpKind::add;
       add.residual_type = ElemType::f32;
-      if (residual) c.spec.epilogue.ops = {add};
-      c.spec.epilogue.out = ElemType::f32;
+      if (kind == residual) c.spec.epilogue.ops = {add};
+      c.spec.epilogue.out = kind == half ? ElemType::bf16 : ElemType::f32;
       set_scales(c, rng, true);
       expect_all_routes_match(c, make_data(c, rng), "real " + std::to_string(out));
     }
