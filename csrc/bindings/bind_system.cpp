@@ -9,6 +9,13 @@ namespace pt2q::python {
 void bind_system(py::module_& m) {
   kernels::best_isa();  // a wrong PT2Q_MAX_ISA is told now
   m.def(
+      "_has_vnni",
+      [] {
+        const CpuFeatures& cpu = cpu_features();
+        return cpu.avx512vnni || cpu.avxvnni;
+      },
+      "Whether this CPU adds int8 products without 16-bit saturation.");
+  m.def(
       "cpu_info",
       [] {
         const CpuFeatures& f = cpu_features();

@@ -24,6 +24,7 @@ void bind_runtime(py::module_& m);
 void bind_streams(py::module_& m);
 void bind_xpu(py::module_& m);
 void bind_qscheme(py::module_& m);
+void bind_observer_interface(py::module_& m);  // called by bind_observers
 void bind_observers(py::module_& m);
 void bind_affine(py::module_& m);
 void bind_fake_quantize(py::module_& m);

@@ -38,9 +38,11 @@ class PyObserver : public Base {
   explicit PyObserver(const Base& other) : Base(other) {}
 
   Tensor forward(const Tensor& x) override {
-    const py::gil_scoped_acquire gil;
-    const py::function method = py::get_override(static_cast<const Base*>(this), "forward");
-    if (method) return observed_by_python(method(x), x, type_name());
+    {  // not while the data is read
+      const py::gil_scoped_acquire gil;
+      const py::function method = py::get_override(static_cast<const Base*>(this), "forward");
+      if (method) return observed_by_python(method(x), x, type_name());
+    }
     if constexpr (std::is_abstract_v<Base>) {
       throw NotImplementedError(type_name() + " must define forward(self, x)");
     } else {

@@ -103,14 +103,13 @@ bool Node::before(const Node* other) const {
 }
 
 void stands_for(Node* node, const Node& original) {
-  static const std::string kHandle = "numeric_debug_handle";
   if (node == &original) return;
   node->meta.origin = original.meta.origin;
-  const auto handle = original.meta.custom.find(kHandle);
+  const auto handle = original.meta.custom.find(kNumericDebugHandle);
   if (handle == original.meta.custom.end()) {
-    node->meta.custom.erase(kHandle);
+    node->meta.custom.erase(kNumericDebugHandle);
   } else {
-    node->meta.custom[kHandle] = handle->second;
+    node->meta.custom[kNumericDebugHandle] = handle->second;
   }
 }
 

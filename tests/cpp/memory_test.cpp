@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/zip.h"
+#include "error_message.h"
 #include "graph_builder.h"
 #include "io_test_util.h"
 #include "pt2q/error.h"
@@ -77,8 +78,10 @@ TEST(MappedFile, UnalignedRangesAreCopiedAndBadOnesRefused) {
   write_text(dir / "file.bin", std::string(100, 'a'));
   const auto file = map_file(dir / "file.bin");
   EXPECT_FALSE(file->view(3, 10).read_only());
-  EXPECT_THROW(file->view(64, 50), FileError);
-  EXPECT_THROW(map_file(dir / "missing"), FileError);
+  EXPECT_NE(error_message<FileError>([&] { file->view(64, 50); }).find("file.bin"),
+            std::string::npos);
+  EXPECT_NE(error_message<FileError>([&] { map_file(dir / "missing"); }).find("No such file"),
+            std::string::npos);
   write_text(dir / "empty", "");
   EXPECT_EQ(map_file(dir / "empty")->size(), 0U);
 }
@@ -118,7 +121,8 @@ TEST(MappedModel, WeightsCannotBeWritten) {
   save_pt2(*network(), dir / "m.pt2");
   const auto mapped = map_pt2(dir / "m.pt2");
   Tensor t = mapped->attr(mapped->attr_names()[0]).tensor;
-  EXPECT_THROW(t.raw_mutable_data(), ValueError);
+  EXPECT_NE(error_message<ValueError>([&] { t.raw_mutable_data(); }).find("read-only"),
+            std::string::npos);
   const auto copy = mapped->deep_copy();
   EXPECT_NO_THROW(Tensor(copy->attr(copy->attr_names()[0]).tensor).raw_mutable_data());
 }
@@ -136,7 +140,9 @@ TEST(MappedModel, DamagedWeightsAreRefused) {
   }
   text[at] = static_cast<char>(text[at] + 1);
   write_text(dir / "bad.pt2", text);
-  EXPECT_THROW(map_pt2(dir / "bad.pt2"), FileError);
+  const std::string message = error_message<FileError>([&] { map_pt2(dir / "bad.pt2"); });
+  EXPECT_NE(message.find("checksum"), std::string::npos) << message;
+  EXPECT_NE(message.find("bad.pt2"), std::string::npos) << message;
 }
 
 TEST(Compile, SharesTheWeights) {

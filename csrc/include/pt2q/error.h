@@ -7,6 +7,7 @@
 #include <string>
 
 namespace pt2q {
+
 // A value, as every exception: copies are independent of each other.
 class Error : public std::runtime_error {
  public:
@@ -52,41 +53,49 @@ class ValueError : public ErrorLeaf<ValueError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // An argument of the wrong kind (Python: TypeError).
 class TypeError : public ErrorLeaf<TypeError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // Something pt2q does not do (Python: NotImplementedError).
 class NotImplementedError : public ErrorLeaf<NotImplementedError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // An index or dimension out of range (Python: IndexError).
 class IndexError : public ErrorLeaf<IndexError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // A name that does not exist (Python: KeyError).
 class KeyError : public ErrorLeaf<KeyError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // A contract of PyTorch's API that PyTorch itself checks with assert (Python: AssertionError).
 class AssertionError : public ErrorLeaf<AssertionError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // A wrong state or a failure outside the caller's arguments (Python: RuntimeError).
 class RuntimeError : public ErrorLeaf<RuntimeError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // A file that cannot be read or written (Python: OSError).
 class FileError : public ErrorLeaf<FileError> {
  public:
   using ErrorLeaf::ErrorLeaf;
 };
+
 // A defect of pt2q itself; never the result of bad input (Python: RuntimeError).
 class InternalError : public Error {
  public:

@@ -103,6 +103,9 @@ class Node {
   bool erased_ = false;
 };
 
+// NodeMeta::custom: the number by which the numeric debugger knows an operator.
+inline constexpr const char* kNumericDebugHandle = "numeric_debug_handle";
+
 // `node` computes what `original` did: origin and debug handle become those of `original`.
 void stands_for(Node* node, const Node& original);
 

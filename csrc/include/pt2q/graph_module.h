@@ -34,6 +34,7 @@ struct Attr {
   Tensor tensor;
   AttrKind kind = AttrKind::Parameter;
 };
+
 // run() takes one from several threads unless it holds observers; changing it needs it alone.
 class GraphModule {
  public:

@@ -96,6 +96,7 @@ struct OpDef {
   std::string namespace_name() const;  // "aten"
   bool returns_list() const;           // several results, or one Tensor[]
 };
+
 // The process-wide table is made on first use, under a lock; reading it is thread-safe.
 class OpTable {
  public:

@@ -105,9 +105,11 @@ struct QuantizationConfig {
   SpecPtr bias;
   bool is_qat = false;
 };
+
 // Specs equal by value.
 bool operator==(const QuantizationConfig& a, const QuantizationConfig& b);
 using ConfigPtr = std::shared_ptr<const QuantizationConfig>;  // null: "do not quantize"
+
 // Not thread-safe: one prepare_pt2e at a time. Specs and configurations are immutable and shared.
 class Quantizer {
  public:

@@ -11,6 +11,7 @@
 #include "pt2q/graph_module.h"
 
 namespace pt2q {
+
 // Belongs to one thread: the one whose calls it records.
 class Tracer {
  public:

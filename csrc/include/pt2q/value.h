@@ -26,6 +26,7 @@ bool operator==(const TensorMeta& a, const TensorMeta& b);
 std::string describe(const TensorMeta& meta);  // "float32[s0, 3, 224, 224]"
 
 struct None {};
+
 // As thread-safe as what it holds: one object belongs to one thread, copies are independent.
 class Value {
  public:
