@@ -330,6 +330,17 @@ def expect_typed(kind, path, content):
     return True
 
 
+def test_tuples_that_load_would_refuse_are_not_saved(tmp_path):
+    value = (None,)
+    for _ in range(15):
+        value = (value,)
+    torch.save({"packed": value}, tmp_path / "m.pth")
+    assert torch.load(tmp_path / "m.pth")["packed"] == value
+    with pytest.raises(ValueError, match="'packed' holds tuples nested deeper than 16"):
+        torch.save({"packed": (value,)}, tmp_path / "deeper.pth")
+    assert not (tmp_path / "deeper.pth").exists()
+
+
 @pytest.mark.parametrize("kind", ["pt2", "pth", "safetensors"])
 def test_damaged_files_give_typed_errors(kind, tmp_path):
     path = tmp_path / f"model.{kind}"
