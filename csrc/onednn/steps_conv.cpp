@@ -119,22 +119,29 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
 
 namespace {
 
+// What all forms have in common: (x, weight, bias?, stride, ?, dilation, ...). False: no tensors of
+// known shape.
+bool read_operands(const PlanBuilder& builder, const Node& node, FloatConv* conv) {
+  conv->x = builder.tensor_arg(node, 0);
+  conv->weight = builder.tensor_arg(node, 1);
+  conv->bias = builder.tensor_arg(node, 2);
+  if (conv->x < 0 || conv->weight < 0) return false;
+  const size_t spatial = builder.value(conv->weight).sizes.size() - 2;
+  conv->stride = per_dimension(builder, node, 3, spatial);
+  conv->dilation = per_dimension(builder, node, 5, spatial);
+  return true;
+}
+
 // aten.conv{1,2,3}d.{default,padding} and aten.convolution.default.
 bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
   FloatConv conv;
-  conv.x = builder.tensor_arg(node, 0);
-  conv.weight = builder.tensor_arg(node, 1);
-  conv.bias = builder.tensor_arg(node, 2);
-  if (conv.x < 0 || conv.weight < 0) return false;
-  const size_t spatial = builder.value(conv.weight).sizes.size() - 2;
+  if (!read_operands(builder, node, &conv)) return false;
+  const size_t spatial = conv.stride.size();
   const bool general = node.op().base_name() == "convolution";
   if (general && builder.plain_arg(node, 6).to_bool()) {
     *why = "transposed convolution";
     return false;
   }
-  const auto repeated = [&](size_t i) { return per_dimension(builder, node, i, spatial); };
-  conv.stride = repeated(3);
-  conv.dilation = repeated(5);
   conv.groups = builder.plain_arg(node, general ? 8 : 6).to_int();
   const Value padding = builder.plain_arg(node, 4);
   if (padding.is<std::string>()) {
@@ -145,7 +152,7 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
       conv.padding_high[d] = total - total / 2;
     }
   } else {
-    conv.padding_low = conv.padding_high = repeated(4);
+    conv.padding_low = conv.padding_high = per_dimension(builder, node, 4, spatial);
   }
   return add_float_conv(builder, node, conv, why);
 }
@@ -153,15 +160,8 @@ bool make_aten_conv(PlanBuilder& builder, const Node& node, std::string* why) {
 // onednn.conv(x, weight, bias?, stride, padding, dilation, groups, other?, post_ops).
 bool make_fused_conv(PlanBuilder& builder, const Node& node, std::string* why) {
   FloatConv conv;
-  conv.x = builder.tensor_arg(node, 0);
-  conv.weight = builder.tensor_arg(node, 1);
-  conv.bias = builder.tensor_arg(node, 2);
-  if (conv.x < 0 || conv.weight < 0) return false;
-  const size_t spatial = builder.value(conv.weight).sizes.size() - 2;
-  const auto repeated = [&](size_t i) { return per_dimension(builder, node, i, spatial); };
-  conv.stride = repeated(3);
-  conv.padding_low = conv.padding_high = repeated(4);
-  conv.dilation = repeated(5);
+  if (!read_operands(builder, node, &conv)) return false;
+  conv.padding_low = conv.padding_high = per_dimension(builder, node, 4, conv.stride.size());
   conv.groups = builder.plain_arg(node, 6).to_int();
   conv.other = builder.tensor_arg(node, 7);
   conv.post_ops = float_post_ops(builder.plain_arg(node, 8).as<std::string>());
