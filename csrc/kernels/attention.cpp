@@ -45,11 +45,19 @@ HWY_INLINE void pack_square(const float* row, int64_t stride, float* packed, int
   hn::StoreU(hn::InterleaveUpper(d, b0, b1), d, packed + 3 * width);
 }
 
-// Packs keys [source, depth] into panels [depth][panel_width], the last one filled up with zeros.
+// Vectors of keys that scores are computed for at a time when `left` keys are left.
+HWY_INLINE size_t vectors_for(int64_t left) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  return left > 2 * lanes ? kVectors : left > lanes ? 2 : 1;
+}
+
+// Packs keys [source, depth] into panels [depth][panel_width]; of the last one, what is read, with
+// zeros behind the last key.
 void pack_keys(const AttentionShape& s, const float* k, float* packed) {
   const int64_t width = panel_width();
   for (int64_t j0 = 0; j0 < s.source; j0 += width, packed += width * s.depth) {
-    for (int64_t j = 0; j < width; j += 4) {
+    const auto used = static_cast<int64_t>(vectors_for(s.source - j0) * hn::Lanes(FloatTag()));
+    for (int64_t j = 0; j < used; j += 4) {
       const float* row = k + (j0 + j) * s.k[2];
       int64_t e = 0;
       if (j0 + j + 4 <= s.source) {
@@ -240,12 +248,12 @@ void score_keys(const Work<Out>& w, int64_t first, int64_t count, int64_t j) {
 template <typename Out>
 void attend_block(Work<Out>& w, int64_t first, int64_t count) {
   const AttentionShape& s = w.s;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
   const int64_t keys = visible_keys(s, first + count - 1);
   for (int64_t j = 0; j < keys; j += panel_width()) {
-    if (keys - j > 2 * lanes) {
+    const size_t vectors = vectors_for(keys - j);
+    if (vectors == kVectors) {
       score_keys<kVectors>(w, first, count, j);
-    } else if (keys - j > lanes) {
+    } else if (vectors == 2) {
       score_keys<2>(w, first, count, j);
     } else {
       score_keys<1>(w, first, count, j);

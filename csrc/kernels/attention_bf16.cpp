@@ -97,11 +97,16 @@ void pack_square(const uint16_t* row, int64_t stride, uint32_t* to) {
   _mm_storeu_si128(out + 3 * kNext, _mm_unpackhi_epi32(b0, b1));
 }
 
-// Panels [depth / 2][kPanel] of pairs, zeros behind the last key.
+// Keys that scores are computed for at a time when `left` keys are left.
+int64_t keys_for(int64_t left) { return left > 32 ? 64 : left > 16 ? 32 : 16; }
+
+// Panels [depth / 2][kPanel] of pairs; of the last one, what is read, with zeros behind the last
+// key.
 void pack_keys(const AttentionShape& s, const uint16_t* k, uint32_t* to) {
   const int64_t pairs = s.depth / 2;
   for (int64_t j0 = 0; j0 < s.source; j0 += kPanel, to += kPanel * pairs) {
-    for (int64_t j = 0; j < kPanel; j += 4) {
+    const int64_t used = keys_for(s.source - j0);
+    for (int64_t j = 0; j < used; j += 4) {
       const uint16_t* row = k + (j0 + j) * s.k[2];
       int64_t e = 0;
       if (j0 + j + 4 <= s.source) {
@@ -274,9 +279,10 @@ void score_block(Work<Out>& w, int64_t first, int64_t count, int64_t keys) {
         _mm512_storeu_ps(scores + r * w.pitch + 16 * c, _mm512_mul_ps(sum, scale));
       };
       const uint32_t* const panel = w.keys + j * s.depth / 2;
-      if (keys - j > 32) {
+      const int64_t used = keys_for(keys - j);
+      if (used == 64) {
         multiply<4>(q, s.depth / 2, panel, kPanel, store);
-      } else if (keys - j > 16) {
+      } else if (used == 32) {
         multiply<2>(q, s.depth / 2, panel, kPanel, store);
       } else {
         multiply<1>(q, s.depth / 2, panel, kPanel, store);

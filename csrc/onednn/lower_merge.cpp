@@ -6,6 +6,7 @@
 
 #include "onednn/lower.h"
 #include "ops/support/lowered.h"
+#include "passes/qdq.h"
 
 namespace pt2q {
 namespace {
@@ -19,10 +20,20 @@ bool is_attention(const Node* n) {
          n->is_call("pt2q.qattention.default");
 }
 
+// The only user that reads more than the shape; null if there is none or are several.
+const Node* reader_of(const Node* n) {
+  const Node* reader = nullptr;
+  for (const Node* user : n->users()) {
+    if (is_size_query(user)) continue;
+    if (reader != nullptr) return nullptr;
+    reader = user;
+  }
+  return reader;
+}
+
 // The attention that `n` reaches through nothing but views; null if none.
 const Node* attention_behind(const Node* n) {
-  while (n->users().size() == 1) {
-    n = n->users()[0];
+  while ((n = reader_of(n)) != nullptr) {
     if (is_attention(n)) return n;
     if (n->op_or_null() == nullptr || !n->op().traits.view) return nullptr;
   }
@@ -83,7 +94,10 @@ class Merger {
   bool merge(Node* first, const std::vector<Node*>& parts) {
     if (parts.size() < 2 || parts[0] != first) return false;
     Graph& graph = module_.graph();
-    const auto point = graph.inserting_before(first);
+    Node* earliest = first->arg_node(0);  // users are in no order
+    while (std::find(parts.begin(), parts.end(), earliest) == parts.end())
+      earliest = earliest->next();
+    const auto point = graph.inserting_before(earliest);
     int64_t channels = 0;
     for (const Node* n : parts) channels += constant_of(module_, n, 1).size(0);
     Node* weight = constant_node(module_, "_weight", concat(parts, channels));
