@@ -25,6 +25,7 @@ constexpr int64_t kRows = 4;
 // in the first.
 constexpr int64_t kMostRows = 32;
 constexpr int64_t kScoreFloats = 16384;
+constexpr auto kPadding = static_cast<int64_t>(kPartials);
 
 // Vectors of keys (or values) a block of rows is multiplied with at a time: what registers hold.
 constexpr size_t kVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
@@ -116,33 +117,46 @@ struct Sink<float> {
   void put_one(float v, float* out) const { *out = v; }
 };
 
-// What the next head reads, fetched a little with every row of this one. Null: no head follows.
+// What the next head reads, fetched a little with every row of this one.
 template <typename Out>
-HWY_INLINE void fetch_part(const AttentionShape& s, const AttentionHead<Out>* next, int64_t part,
-                           int64_t parts) {
-  if (next == nullptr) return;
-  const auto fetch = [&](const float* rows, int64_t count, int64_t stride, int64_t columns) {
-    for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
+struct Fetcher {
+  const AttentionShape& s;
+  const AttentionHead<Out>* next;  // null: no head follows
+  int64_t keys, queries;           // rows at a time
+
+  Fetcher(const AttentionShape& shape, const AttentionHead<Out>* head, int64_t rows)
+      : s(shape),
+        next(head),
+        keys((shape.source + rows - 1) / rows),
+        queries((shape.length + rows - 1) / rows) {}
+
+  HWY_INLINE void fetch(int64_t row) const {
+    if (next == nullptr) return;
+    fetch_rows(next->k, row * keys, std::min(s.source, (row + 1) * keys), s.k[2], s.depth);
+    fetch_rows(next->v, row * keys, std::min(s.source, (row + 1) * keys), s.v[2], s.value_depth);
+    fetch_rows(next->q, row * queries, std::min(s.length, (row + 1) * queries), s.q[2], s.depth);
+  }
+  static HWY_INLINE void fetch_rows(const float* rows, int64_t begin, int64_t end, int64_t stride,
+                                    int64_t columns) {
+    for (int64_t i = begin; i < end; ++i) {
       for (int64_t at = 0; at < columns; at += 16) __builtin_prefetch(rows + i * stride + at, 0, 2);
     }
-  };
-  fetch(next->k, s.source, s.k[2], s.depth);
-  fetch(next->v, s.source, s.v[2], s.value_depth);
-  fetch(next->q, s.length, s.q[2], s.depth);
-}
+  }
+};
 
 // What the blocks of one head share.
 template <typename Out>
 struct Work {
   const AttentionShape& s;
   const AttentionHead<Out>& head;
-  const AttentionHead<Out>* next;
+  const Fetcher<Out>& fetcher;
   const Sink<Out>& sink;
   const float* keys;    // packed
   const float* values;  // rows, `step` apart
   int64_t step;
   float* scores;  // rows, `pitch` apart: whole panels
   int64_t pitch;
+  int64_t begin;  // the first row that this thread computes
   float inverse[kMostRows];
 };
 
@@ -214,14 +228,16 @@ HWY_INLINE void soften_row(Work<Out>& w, int64_t i, int64_t r, int64_t keys) {
   float* row = w.scores + r * w.pitch;
   const int64_t n = visible_keys(w.s, i);
   mask_row(w, i, n, row);
-  const auto count = static_cast<size_t>(n);
-  const FloatVec most = row_maximum(row, count);
+  // Whole groups of partial sums; what is added of the rest is zero.
+  const int64_t whole = (n + kPadding - 1) / kPadding * kPadding;
+  std::fill(row + n, row + whole, -std::numeric_limits<float>::infinity());
+  const FloatVec most = row_maximum(row, static_cast<size_t>(whole));
   w.inverse[r] = 0.0f;
   if (hn::GetLane(most) == -std::numeric_limits<float>::infinity() && sees_nothing(row, n)) {
     std::fill(row, row + keys, 0.0f);
     return;
   }
-  w.inverse[r] = exponentials(row, count, most, row);
+  w.inverse[r] = exponentials(row, static_cast<size_t>(whole), most, row);
   std::fill(row + n, row + keys, 0.0f);
 }
 
@@ -261,7 +277,7 @@ void attend_block(Work<Out>& w, int64_t first, int64_t count) {
   }
   for (int64_t r = 0; r < count; ++r) {
     soften_row(w, first + r, r, keys);
-    fetch_part(s, w.next, first + r, s.length);
+    w.fetcher.fetch(first + r - w.begin);
   }
   for (int64_t row = 0; row < count; row += kRows)
     values_of_rows(w, keys, first, row, std::min(kRows, count - row));
@@ -291,9 +307,10 @@ HWY_INLINE void attend(const AttentionShape& s, const AttentionHead<Out>& head,
   const Scratch sizes(s);
   const Sink<Out> sink(to);
   pack_keys(s, head.k, scratch);
-  Work<Out> w{s,           head,   next,   sink,
-              scratch,     head.v, s.v[2], scratch + sizes.keys + sizes.values,
-              sizes.pitch, {}};
+  const Fetcher<Out> fetcher(s, next, last - first);
+  Work<Out> w{s,           head,   fetcher, sink,
+              scratch,     head.v, s.v[2],  scratch + sizes.keys + sizes.values,
+              sizes.pitch, first,  {}};
   if (sizes.values > 0) {
     float* values = scratch + sizes.keys;
     for (int64_t j = 0; j < s.source; ++j)
