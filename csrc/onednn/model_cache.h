@@ -50,7 +50,7 @@ void release_pages(const Tensor& tensor);
 
 class ModelCache {
  public:
-  static constexpr size_t kMaxPlans = 16;
+  static constexpr size_t kMaxPlans = 64;
 
   // The cache of `model`, emptied when its graph has changed since the last call.
   static std::shared_ptr<ModelCache> of(GraphModule& model);
