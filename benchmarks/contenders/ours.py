@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import pathlib
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pt2q
@@ -14,14 +16,19 @@ from prepare import load_inputs, pt2q_prepared
 from workloads import Case
 
 
+def _mode(variant: str) -> AbstractContextManager[Any]:
+    """A compiled model runs as of the state of autocast at the call."""
+    if variant == "int8_bf16":
+        mode: AbstractContextManager[Any] = pt2q.amp.autocast("cpu", dtype=pt2q.bfloat16)
+        return mode
+    return contextlib.nullcontext()
+
+
 def _compiled(variant: str, folder: pathlib.Path, facts: dict[str, Any]) -> tuple[Any, int]:
     file = folder / ("pt2q_float32.pt2" if variant == "float32" else "pt2q_int8.pt2")
     module = pt2q.export.load(file, mmap=True).module()  # as OpenVINO reads its files
     start = time.perf_counter()
-    if variant == "int8_bf16":
-        with pt2q.amp.autocast("cpu", dtype=pt2q.bfloat16):
-            model = pt2q.compile(module)
-    else:
+    with _mode(variant):
         model = pt2q.compile(module)
     facts["compile_s"] = time.perf_counter() - start
     return model, file.stat().st_size
@@ -38,7 +45,16 @@ def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded
         return _streams(variant.removesuffix("_throughput"), folder, threads, x, facts)
     pt2q.set_num_threads(threads)
     model, size = _compiled(variant, folder, facts)
-    return Loaded(lambda: model(*x), lambda y: y, size, facts=facts, steps=lambda runs: roofline.steps(model, x, runs))  # fmt: skip
+
+    def call() -> Any:
+        with _mode(variant):
+            return model(*x)
+
+    def steps(runs: int) -> Any:
+        with _mode(variant):
+            return roofline.steps(model, x, runs)
+
+    return Loaded(call, lambda y: y, size, facts=facts, steps=steps)
 
 
 def _streams(variant: str, folder: pathlib.Path, threads: int, x: list[Any], facts: dict[str, Any]) -> Loaded:  # fmt: skip
