@@ -77,7 +77,10 @@ class Dequantizer {
     if (zero_points_.empty()) return value;
     const Entries& zp = zero_points_.front();
     if (is_integral(difference_)) {
-      return static_cast<double>(wrap_to(difference_, convert_element<int64_t>(q) - zp.integer(i)));
+      // Wraps as integers do: a zero point cast from NaN is the least int64.
+      const uint64_t wrapped =
+          static_cast<uint64_t>(convert_element<int64_t>(q)) - static_cast<uint64_t>(zp.integer(i));
+      return static_cast<double>(wrap_to(difference_, static_cast<int64_t>(wrapped)));
     }
     return round_to(difference_, round_to(difference_, value) - zp.number(i));
   }
