@@ -172,7 +172,8 @@ std::unique_ptr<QConvStepBase> step_for(PlanBuilder& builder, const Node& node,
                                         const kernels::ConvShape& shape, const Tensor& weight,
                                         size_t tail, MakeSpec&& make_spec,
                                         const InputScales& rows) {
-  const bool any_size = takes_any_size(node);
+  const bool tuned = builder.tuner() != nullptr;
+  const bool any_size = tuned && takes_any_size(node);
   const auto fresh = [&] {
     return make_qconv_step(builder, make_spec(), weight,
                            ops::read_x_max(builder.plain_args(node), tail), rows, any_size);
@@ -182,13 +183,15 @@ std::unique_ptr<QConvStepBase> step_for(PlanBuilder& builder, const Node& node,
   const DType x_dtype = builder.value(builder.tensor_arg(node, 0)).dtype;
   const DType other_dtype = other >= 0 ? builder.value(other).dtype : x_dtype;
   std::string key = cat("step:", kernels::isa_label(kernels::best_isa()));
-  if (builder.tuner() != nullptr) key += cat(":", num_threads(), ":", size_bucket(shape));
+  if (tuned) key += cat(":", num_threads(), ":", size_bucket(shape));
   std::any& slot = builder.cache().packed[{&node, key}];
   if (const auto* known = std::any_cast<QConvTemplate>(&slot)) {
     if (known->x == x_dtype && known->other == other_dtype) return known->step->resized(shape);
   }
   auto step = fresh();
-  if (!depends_on_sizes(node, tail))
+  // For want of time: the next plan may measure.
+  const bool unmeasured = tuned && step->info.tuning == tuning_text(ChoiceSource::Model);
+  if (!unmeasured && !depends_on_sizes(node, tail))
     slot = QConvTemplate{step->resized(shape), x_dtype, other_dtype};
   return step;
 }

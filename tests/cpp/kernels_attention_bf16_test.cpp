@@ -1,4 +1,5 @@
 // Attention of bfloat16 against float32 attention of the same operands.
+#include "attention_case.h"
 #include "isa_cap.h"
 #include "kernels/attention_bf16.h"
 #include "kernels/bfloat16.h"
@@ -15,23 +16,10 @@ std::vector<uint16_t> halves(std::vector<float>* values) {
   return out;
 }
 
-struct Case {
-  int64_t batch, heads, heads_per_key, length, source, depth, value_depth;
-  bool causal;
-  int mask;  // 0: none, 1: added, 2: allowed
-};
+using Case = AttentionCase;
 
 AttentionShape shape_of(const Case& c) {
-  AttentionShape s;
-  s.batch = c.batch;
-  s.heads = c.heads;
-  s.heads_per_key = c.heads_per_key;
-  s.length = c.length;
-  s.source = c.source;
-  s.depth = c.depth;
-  s.value_depth = c.value_depth;
-  s.causal = c.causal;
-  s.scale = 0.25F;
+  AttentionShape s = sizes_of(c);
   const auto strides = [](int64_t(&to)[3], int64_t heads, int64_t rows, int64_t depth) {
     to[0] = heads * rows * depth;
     to[1] = depth;  // heads side by side
@@ -63,8 +51,8 @@ void check(const Case& c) {
     if (!yes) added[static_cast<size_t>(i)] = -INFINITY;
   }
   AttentionMask mask;
-  if (c.mask == 1) mask.added = added.data();
-  if (c.mask == 2) mask.allowed = allowed.get();
+  if (c.mask == Case::added) mask.added = added.data();
+  if (c.mask == Case::allowed) mask.allowed = allowed.get();
   std::vector<float> want(q.size() / static_cast<size_t>(c.depth * c.batch) *
                           static_cast<size_t>(c.value_depth * c.batch));
   attention_reference(s, q.data(), k.data(), v.data(), mask, want.data());
@@ -92,21 +80,21 @@ void check(const Case& c) {
 
 TEST(AttentionBf16, IsCloseToFloatAndQuantizesItsOwnResult) {
   if (!has_attention_bf16()) GTEST_SKIP() << "this CPU has no AVX512-BF16";
-  check({2, 3, 1, 5, 7, 8, 16, false, 0});
-  check({1, 2, 1, 33, 70, 20, 48, false, 0});
-  check({1, 1, 1, 64, 64, 64, 64, true, 0});
-  check({2, 4, 2, 9, 65, 16, 32, false, 1});
-  check({2, 2, 1, 6, 17, 2, 16, false, 2});
-  check({1, 2, 1, 12, 10, 4, 112, true, 1});
-  check({1, 2, 1, 70, 197, 16, 48, false, 1});
-  check({1, 8, 1, 1, 40, 32, 32, false, 0});
+  check({2, 3, 1, 5, 7, 8, 16, false, Case::none});
+  check({1, 2, 1, 33, 70, 20, 48, false, Case::none});
+  check({1, 1, 1, 64, 64, 64, 64, true, Case::none});
+  check({2, 4, 2, 9, 65, 16, 32, false, Case::added});
+  check({2, 2, 1, 6, 17, 2, 16, false, Case::allowed});
+  check({1, 2, 1, 12, 10, 4, 112, true, Case::added});
+  check({1, 2, 1, 70, 197, 16, 48, false, Case::added});
+  check({1, 8, 1, 1, 40, 32, 32, false, Case::none});
 }
 
 TEST(AttentionBf16, SuitsEvenDepthsAndWholeVectorsWhereTheCpuHasIt) {
-  const AttentionShape whole = shape_of({1, 1, 1, 4, 4, 8, 16, false, 0});
+  const AttentionShape whole = shape_of({1, 1, 1, 4, 4, 8, 16, false, Case::none});
   EXPECT_EQ(attention_bf16_fits(whole), has_attention_bf16());
-  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 7, 16, false, 0})));
-  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 8, 20, false, 0})));
+  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 7, 16, false, Case::none})));
+  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
   const testing::IsaCap cap(Isa::avx2);
   EXPECT_FALSE(attention_bf16_fits(whole));
 }

@@ -1,14 +1,11 @@
+#include "attention_case.h"
 #include "kernels/attention.h"
 #include "kernels_test_util.h"
 
 namespace pt2q {
 namespace {
 
-struct Case {
-  int64_t batch, heads, heads_per_key, length, source, depth, value_depth;
-  bool causal;
-  enum { none, added, allowed } mask;
-};
+using Case = AttentionCase;
 
 void row_major(int64_t (&strides)[3], int64_t heads, int64_t rows, int64_t depth) {
   strides[0] = heads * rows * depth;
@@ -17,16 +14,7 @@ void row_major(int64_t (&strides)[3], int64_t heads, int64_t rows, int64_t depth
 }
 
 AttentionShape shape_of(const Case& c) {
-  AttentionShape s;
-  s.batch = c.batch;
-  s.heads = c.heads;
-  s.heads_per_key = c.heads_per_key;
-  s.length = c.length;
-  s.source = c.source;
-  s.depth = c.depth;
-  s.value_depth = c.value_depth;
-  s.causal = c.causal;
-  s.scale = 0.25f;
+  AttentionShape s = sizes_of(c);
   row_major(s.q, c.heads, c.length, c.depth);
   row_major(s.k, c.heads / c.heads_per_key, c.source, c.depth);
   row_major(s.v, c.heads / c.heads_per_key, c.source, c.value_depth);

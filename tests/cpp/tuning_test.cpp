@@ -96,28 +96,53 @@ TEST_F(TuningTest, WithoutTimeOrCacheTheModelChooses) {
   EXPECT_EQ(count(*measured(0), "modelled"), 7U);
 }
 
-TEST_F(TuningTest, SizesOfOneBucketShareAMeasurement) {
+// Two convolutions that take any batch and height.
+std::unique_ptr<GraphModule> any_size_model() {
   NetBuilder b;
   Node* x = b.input("x", {SymInt::symbol("n", 2), 8, SymInt::symbol("h", 20), 20});
   auto net = b.finish(b.relu(b.conv2d(b.relu(b.conv2d(x, 8, 16, 3, 1, 1)), 16, 8, 3, 1, 1)));
-  auto any_size = quantize_graph(*net, random_tensor({2, 8, 20, 20}, 3));
+  return quantize_graph(*net, random_tensor({2, 8, 20, 20}, 3));
+}
+
+Tensor image_of(int64_t height) { return random_tensor({2, 8, height, 20}, 5); }
+
+void expect_tuning(CompiledModel& model, int64_t height, const std::string& tuning) {
+  int layers = 0;
+  for (const StepReport& step : model.steps({image_of(height)})) {
+    if (step.op != "pt2q.qconv.default") continue;
+    EXPECT_EQ(step.tuning, tuning) << height;
+    ++layers;
+  }
+  EXPECT_EQ(layers, 2);
+}
+
+TEST_F(TuningTest, SizesOfOneBucketShareAMeasurement) {
+  auto any_size = any_size_model();
   CompileOptions options;
   options.tuning = Tuning::Measure;
   auto tuned = compile(*any_size, options);
   auto modelled = compile(*any_size);
   size_t before = 0;
-  for (const auto& [height, entries_more] : std::vector<std::pair<int64_t, size_t>>{
+  for (const auto& [height, more] : std::vector<std::pair<int64_t, size_t>>{
            {20, 2}, {23, 0}, {24, 0}, {17, 0}, {25, 2}}) {  // buckets: 24 and 32
-    const Tensor image = random_tensor({2, 8, height, 20}, 5);
+    const Tensor image = image_of(height);
     EXPECT_TRUE(same_bits(first((*tuned)({image})), first((*modelled)({image}))));
-    for (const StepReport& step : tuned->steps({image})) {
-      if (step.op == "pt2q.qconv.default") {
-        EXPECT_EQ(step.tuning, "measured") << height;
-      }
-    }
-    EXPECT_EQ(entries().size(), before + entries_more) << height;
+    expect_tuning(*tuned, height, "measured");
+    EXPECT_EQ(entries().size(), before + more) << height;
     before = entries().size();
   }
+}
+
+TEST_F(TuningTest, ABucketThatTimeWasTooShortForIsNotSettled) {
+  auto any_size = any_size_model();
+  CompileOptions options;
+  options.tuning = Tuning::Measure;
+  options.tuning_seconds = 0;
+  auto hurried = compile(*any_size, options);
+  expect_tuning(*hurried, 20, "modelled");
+  options.tuning_seconds = 20;
+  expect_tuning(*compile(*any_size, options), 20, "measured");
+  expect_tuning(*hurried, 23, "measured earlier");
 }
 
 TEST(TuningChoice, BucketsAreHalfOctaves) {
