@@ -30,6 +30,9 @@ constexpr auto kPadding = static_cast<int64_t>(kPartials);
 // Vectors of keys (or values) a block of rows is multiplied with at a time: what registers hold.
 constexpr size_t kVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 
+// Rows whose exponentials are computed side by side.
+constexpr size_t kSoftRows = HWY_MAX_BYTES >= 64 ? 4 : 2;
+
 // Keys per panel of the packed keys.
 HWY_INLINE int64_t panel_width() { return static_cast<int64_t>(kVectors * hn::Lanes(FloatTag())); }
 
@@ -222,23 +225,56 @@ HWY_INLINE void mask_row(const Work<Out>& w, int64_t i, int64_t n, float* scores
   for (; j < n; ++j) scores[j] = allowed[j] != 0 ? scores[j] : hn::GetLane(never);
 }
 
-// Scores of row i of the head, row r of the block, to exponentials; zeros up to column `keys`.
-template <typename Out>
-HWY_INLINE void soften_row(Work<Out>& w, int64_t i, int64_t r, int64_t keys) {
-  float* row = w.scores + r * w.pitch;
-  const int64_t n = visible_keys(w.s, i);
-  mask_row(w, i, n, row);
-  // Whole groups of partial sums; what is added of the rest is zero.
-  const int64_t whole = (n + kPadding - 1) / kPadding * kPadding;
-  std::fill(row + n, row + whole, -std::numeric_limits<float>::infinity());
-  const FloatVec most = row_maximum(row, static_cast<size_t>(whole));
-  w.inverse[r] = 0.0f;
-  if (hn::GetLane(most) == -std::numeric_limits<float>::infinity() && sees_nothing(row, n)) {
-    std::fill(row, row + keys, 0.0f);
-    return;
+// Scores of kCount rows, `pitch` apart, to exponentials, and what they are multiplied with in the
+// end. `whole` columns, a whole number of partial sums.
+template <size_t kCount>
+HWY_INLINE void soften_rows(float* scores, int64_t pitch, int64_t whole, float* inverse) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  FloatVec most[kCount];
+  for (FloatVec& m : most) m = hn::Set(d, kNever);
+  for (int64_t j = 0; j < whole; j += lanes) {
+    for (size_t r = 0; r < kCount; ++r)
+      most[r] = hn::Max(load_lanes(scores + static_cast<int64_t>(r) * pitch + j), most[r]);
   }
-  w.inverse[r] = exponentials(row, static_cast<size_t>(whole), most, row);
-  std::fill(row + n, row + keys, 0.0f);
+  for (FloatVec& m : most) {
+    m = hn::MaxOfLanes(d, m);
+    m = hn::IfThenZeroElse(hn::Eq(m, hn::Set(d, kNever)), m);  // sees nothing: all are exp(-inf)
+  }
+  PartialSums sums[kCount];
+  for (int64_t j = 0; j < whole; j += static_cast<int64_t>(kPartials)) {
+    for (size_t k = 0; k * hn::Lanes(d) < kPartials; ++k) {
+      for (size_t r = 0; r < kCount; ++r) {
+        float* at = scores + static_cast<int64_t>(r) * pitch + j + static_cast<int64_t>(k) * lanes;
+        const FloatVec e = Math::exp_of_negative(hn::Sub(load_lanes(at), most[r]));
+        sums[r].add(e, k);
+        store_lanes(e, at);
+      }
+    }
+  }
+  for (size_t r = 0; r < kCount; ++r) {
+    const float total = sums[r].total();
+    inverse[r] = total == 0.0f ? 0.0f : 1.0f / total;
+  }
+}
+
+// Scores of rows [row, row + count) of the block that begins with `first` to exponentials; columns
+// that a row does not see, up to a whole number of partial sums behind `keys`, become zero.
+template <typename Out>
+HWY_INLINE void soften(Work<Out>& w, int64_t first, int64_t row, int64_t count, int64_t keys) {
+  const int64_t whole = (keys + kPadding - 1) / kPadding * kPadding;
+  for (int64_t r = row; r < row + count; ++r) {
+    float* scores = w.scores + r * w.pitch;
+    const int64_t n = visible_keys(w.s, first + r);
+    mask_row(w, first + r, n, scores);
+    std::fill(scores + n, scores + whole, -std::numeric_limits<float>::infinity());
+  }
+  if (count == 1) return soften_rows<1>(w.scores + row * w.pitch, w.pitch, whole, w.inverse + row);
+  // Rows behind the last hold scores of the last one; nobody reads what becomes of them.
+  for (int64_t r = row; r < row + count; r += static_cast<int64_t>(kSoftRows)) {
+    soften_rows<kSoftRows>(w.scores + r * w.pitch, w.pitch, whole, w.inverse + r);
+  }
 }
 
 // Scaled scores of a block of rows with kV vectors of keys from key j on.
@@ -275,12 +311,19 @@ void attend_block(Work<Out>& w, int64_t first, int64_t count) {
       score_keys<1>(w, first, count, j);
     }
   }
-  for (int64_t r = 0; r < count; ++r) {
-    soften_row(w, first + r, r, keys);
-    w.fetcher.fetch(first + r - w.begin);
+  for (int64_t row = 0; row < count; row += kRows) {
+    const int64_t rows = std::min(kRows, count - row);
+    soften(w, first, row, rows, keys);
+    for (int64_t r = row; r < row + rows; ++r) w.fetcher.fetch(first + r - w.begin);
+    values_of_rows(w, keys, first, row, rows);
   }
-  for (int64_t row = 0; row < count; row += kRows)
-    values_of_rows(w, keys, first, row, std::min(kRows, count - row));
+}
+
+HWY_INLINE void copy_row(const float* from, int64_t n, float* to) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) store_lanes(load_lanes(from + i), to + i);
+  for (; i < n; ++i) to[i] = from[i];
 }
 
 // Sizes of one thread's scratch memory in floats: packed keys, values, scores of a block.
@@ -314,7 +357,7 @@ HWY_INLINE void attend(const AttentionShape& s, const AttentionHead<Out>& head,
   if (sizes.values > 0) {
     float* values = scratch + sizes.keys;
     for (int64_t j = 0; j < s.source; ++j)
-      std::copy_n(head.v + j * s.v[2], s.value_depth, values + j * s.value_depth);
+      copy_row(head.v + j * s.v[2], s.value_depth, values + j * s.value_depth);
     w.values = values;
     w.step = s.value_depth;
   }

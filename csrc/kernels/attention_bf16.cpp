@@ -222,33 +222,38 @@ void mask_row(const AttentionShape& s, const Head& head, int64_t i, int64_t n, f
   }
 }
 
-// Scores [0, n) of a row to bfloat16 exponentials at its beginning, zeros up to `keys`, which is a
-// whole number of pairs; returns what they are multiplied with in the end.
-float soften_row(float* row, int64_t n, int64_t keys) {
-  __m512 most = _mm512_set1_ps(kNever);
-  for (int64_t j = 0; j < n; j += 16)
-    most = _mm512_mask_max_ps(most, first_lanes(n - j), _mm512_loadu_ps(row + j), most);
-  const float max = _mm512_reduce_max_ps(most);
-  auto* const to = reinterpret_cast<uint16_t*>(row);
-  if (max == kNever && std::all_of(row, row + n, [](float v) { return v == kNever; })) {
-    std::memset(to, 0, static_cast<size_t>(keys) * sizeof(uint16_t));
-    return 0.0F;
+// Scores of kRows rows, `pitch` apart, to bfloat16 exponentials at each row's beginning, and what
+// they are multiplied with in the end. `whole` columns, a multiple of 32.
+void soften_rows(float* scores, int64_t pitch, int64_t whole, float* inverse) {
+  __m512 most[kRows], sums[kRows];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) most[r] = _mm512_set1_ps(kNever);
+  for (int64_t j = 0; j < whole; j += 16) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r)
+      most[r] = _mm512_max_ps(_mm512_loadu_ps(scores + r * pitch + j), most[r]);
   }
-  const __m512 center = _mm512_set1_ps(max);
-  __m512 sums = _mm512_setzero_ps();
-  for (int64_t j = 0; j < keys; j += 32) {
-    __m512 e[2];
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      const int64_t left = n - j - 16 * h;
-      const __mmask16 m = left <= 0 ? static_cast<__mmask16>(0) : first_lanes(left);
-      const __m512 x = _mm512_maskz_loadu_ps(m, row + j + 16 * h);
-      e[h] = _mm512_maskz_mov_ps(m, Math::exp_of_negative(_mm512_sub_ps(x, center)));
-      sums = _mm512_add_ps(sums, e[h]);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const float max = _mm512_reduce_max_ps(most[r]);
+    most[r] = _mm512_set1_ps(max == kNever ? 0.0F : max);  // sees nothing: all are exp(-inf)
+    sums[r] = _mm512_setzero_ps();
+  }
+  for (int64_t j = 0; j < whole; j += 32) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) {
+      float* const row = scores + r * pitch;
+      const __m512 a = Math::exp_of_negative(_mm512_sub_ps(_mm512_loadu_ps(row + j), most[r]));
+      const __m512 b = Math::exp_of_negative(_mm512_sub_ps(_mm512_loadu_ps(row + j + 16), most[r]));
+      sums[r] = _mm512_add_ps(sums[r], _mm512_add_ps(a, b));
+      _mm512_storeu_si512(reinterpret_cast<uint16_t*>(row) + j, (__m512i)_mm512_cvtne2ps_pbh(b, a));
     }
-    _mm512_storeu_si512(to + j, (__m512i)_mm512_cvtne2ps_pbh(e[1], e[0]));
   }
-  return 1.0F / _mm512_reduce_add_ps(sums);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const float total = _mm512_reduce_add_ps(sums[r]);
+    inverse[r] = total == 0.0F ? 0.0F : 1.0F / total;
+  }
 }
 
 // What the blocks of one head share.
@@ -308,13 +313,16 @@ void attend_block(Work<Out>& w, int64_t first, int64_t count) {
   const AttentionShape& s = w.s;
   const int64_t keys = visible_keys(s, first + count - 1), pairs = (keys + 1) / 2;
   score_block(w, first, count, keys);
+  const int64_t whole = round_up(keys, 32);
   for (int64_t r = 0; r < count; ++r) {
     float* const row = w.scores + r * w.pitch;
     const int64_t n = visible_keys(s, first + r);
     mask_row(s, w.head, first + r, n, row);
-    w.inverse[r] = soften_row(row, n, 2 * pairs);
+    std::fill(row + n, row + whole, kNever);
   }
   for (int64_t row = 0; row < count; row += kRows) {
+    // Rows behind the last hold scores of the last one; nobody reads what becomes of them.
+    soften_rows(w.scores + row * w.pitch, w.pitch, whole, w.inverse + row);
     Rows p;
     for (int64_t r = 0; r < kRows; ++r)
       p.p[r] = reinterpret_cast<const uint16_t*>(w.scores + std::min(row + r, count - 1) * w.pitch);
