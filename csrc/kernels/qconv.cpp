@@ -67,7 +67,7 @@ bool allows(FrameMode mode, const QConvSpec& spec, const PackedWeights& w) {
 
 FrameMode choose_mode(const QConvSpec& spec, const PackedWeights& w) {
   const ConvShape& s = spec.shape;
-  if (spec.choice.mode >= 0) {
+  if (spec.choice.mode >= 0 && spec.choice.mode != QConvChoice::kWinograd) {
     const auto chosen = static_cast<FrameMode>(spec.choice.mode);
     if (allows(chosen, spec, w)) return chosen;
   }

@@ -137,6 +137,9 @@ std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, cons
 // How a convolution is cut up; results do not depend on it. Defaults are the cost model's choice,
 // and what a shape does not allow is not done.
 struct QConvChoice {
+  // Of `mode`, for those who choose between QConv and QWinograd (qwinograd.h); QConv ignores it.
+  static constexpr int kWinograd = 5;
+
   int mode = -1;            // a FrameMode
   int64_t frame_bytes = 0;  // input bytes of one task
   int64_t pixel_ways = 0;   // threads that divide pixels; the others divide channels

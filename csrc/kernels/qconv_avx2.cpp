@@ -87,12 +87,32 @@ struct Avx2Mixed : Avx2Base {
   }
 };
 
+// Pairs of 16-bit numbers, for qwinograd.h.
+struct Avx2Words : Avx2Base {
+  using Src = __m256i;
+  using W = const int8_t*;
+  static constexpr bool kMixed = false;
+  static constexpr bool kStores = false;
+  static constexpr int kPixels1 = 6;
+  static Src bcast(const uint8_t* p) { return quad(p); }
+  static W weights(const int8_t* p) { return p; }
+  static void mac(Acc& acc, Src s, W w) {
+    add(acc.lo, _mm256_madd_epi16(s, load256(w)));
+    add(acc.hi, _mm256_madd_epi16(s, load256(w + 32)));
+  }
+};
+
 }  // namespace
 
 const DotTable& dot_table_avx2(DotKind kind) {
   static const DotTable vnni = make_dot_table<Avx2Vnni>();
   static const DotTable mixed = make_dot_table<Avx2Mixed>();
   return kind == DotKind::vnni ? vnni : mixed;
+}
+
+const DotTable& word_table_avx2() {
+  static const DotTable table = make_dot_table<Avx2Words>();
+  return table;
 }
 
 void epilogue_avx2(const Epilogue& epilogue, const EpilogueBlock& block) {

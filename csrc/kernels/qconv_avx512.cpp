@@ -87,6 +87,20 @@ struct Avx512Mixed : Avx512Base {
   }
 };
 
+// Pairs of 16-bit numbers, for qwinograd.h. Their blocks are never stored by the kernel.
+struct Avx512Words : Avx512Vnni {
+  static constexpr bool kStores = false;
+  static void mac(Acc& acc, Src s, W w) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(s), "v"(w));
+  }
+};
+struct Avx512WordsMixed : Avx512Words {
+  static constexpr int kMaxPanels = 2;
+  static constexpr int kPixels1 = 14;
+  static constexpr int kPixels2 = 12;
+  static void mac(Acc& acc, Src s, W w) { add(acc, _mm512_madd_epi16(s, w)); }
+};
+
 DotTable with_half(DotTable table) {
   table.stores_half = true;
   return table;
@@ -98,6 +112,12 @@ const DotTable& dot_table_avx512(DotKind kind) {
   static const DotTable vnni = with_half(make_dot_table<Avx512Vnni>());
   static const DotTable mixed = with_half(make_dot_table<Avx512Mixed>());
   return kind == DotKind::vnni ? vnni : mixed;
+}
+
+const DotTable& word_table_avx512(bool vnni) {
+  static const DotTable with = make_dot_table<Avx512Words>();
+  static const DotTable without = make_dot_table<Avx512WordsMixed>();
+  return vnni ? with : without;
 }
 
 void epilogue_avx512(const Epilogue& epilogue, const EpilogueBlock& block) {

@@ -39,6 +39,22 @@ struct EmulatedVnni : EmulatedBase {
   }
 };
 
+// vpdpwssd, and vpmaddwd + vpaddd: sums wrap.
+struct EmulatedWords : EmulatedVnni {
+  static uint32_t product(Src s, W w) {
+    int16_t a, b;
+    std::memcpy(&a, s, 2);
+    std::memcpy(&b, w, 2);
+    return static_cast<uint32_t>(a * b);
+  }
+  static void mac(Acc& acc, Src s, W w) {
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t pair = product(s, w + 4 * i) + product(s + 2, w + 4 * i + 2);
+      acc.v[i] = static_cast<int32_t>(static_cast<uint32_t>(acc.v[i]) + pair);
+    }
+  }
+};
+
 // With the saturation of vpmaddubsw and 16-bit additions that wrap, so that a wrong overflow proof
 // shows in a test anywhere.
 struct EmulatedMixed : EmulatedBase {
@@ -139,6 +155,11 @@ const DotTable& dot_table_portable(DotKind kind) {
   static const DotTable vnni = make_dot_table<EmulatedVnni>();
   static const DotTable mixed = make_dot_table<EmulatedMixed>();
   return kind == DotKind::vnni ? vnni : mixed;
+}
+
+const DotTable& word_table_portable() {
+  static const DotTable table = make_dot_table<EmulatedWords>();
+  return table;
 }
 
 void epilogue_portable(const Epilogue& epilogue, const EpilogueBlock& block) {

@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "kernels/qconv.h"
 #include "kernels/qdepthwise.h"
+#include "kernels/qwinograd.h"
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
 #include "onednn/lower.h"
@@ -67,6 +68,11 @@ void run_conv(const kernels::QDepthwise& conv, const void* x, void* out, RunCont
               const void* other, const InputScales&) {
   conv.run(x, out, other);
 }
+void run_conv(const kernels::QWinograd& conv, const void* x, void* out, RunContext& ctx,
+              const void* other, const InputScales&) {
+  conv.run(x, out, ctx.scratchpad, other);
+}
+size_t scratch_bytes(const kernels::QWinograd& conv) { return conv.scratch_bytes(); }
 size_t scratch_bytes(const kernels::QConv& conv) { return conv.scratch_bytes(); }
 size_t scratch_bytes(const kernels::QDepthwise&) { return 0; }
 
@@ -104,29 +110,47 @@ class QConvStep : public QConvStepBase {
   InputScales rows_;
 };
 
+template <typename Conv>
+std::unique_ptr<QConvStepBase> chosen_step(Conv conv, ChoiceSource source,
+                                           const InputScales& rows = {}) {
+  auto step = std::make_unique<QConvStep<Conv>>(std::move(conv), rows);
+  step->info.tuning = tuning_text(source);
+  return step;
+}
+
 std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kernels::QConvSpec& spec,
                                                const Tensor& weight, int32_t x_max,
                                                const InputScales& rows, bool any_size) {
   using namespace kernels;
   const int8_t* w = weight.data<int8_t>();
+  const Isa isa = best_isa();
   if (is_depthwise(spec.shape)) {
-    const auto packed =
-        packed_once<PackedDepthwise>(builder, weight,
-                                     cat("depthwise:", isa_label(best_isa()), ":",
-                                         spec.shape.stride_h, ":", spec.shape.dilation_h),
-                                     [&] { return pack_depthwise(spec.shape, w); });
+    const auto packed = packed_once<PackedDepthwise>(
+        builder, weight,
+        cat("depthwise:", isa_label(isa), ":", spec.shape.stride_h, ":", spec.shape.dilation_h),
+        [&] { return pack_depthwise(spec.shape, w); });
     return std::make_unique<QConvStep<QDepthwise>>(QDepthwise(spec, packed));
   }
   const WeightShape shape = weight_shape(spec.shape);
+  Tuner::WinogradWeights winograd;
+  const std::string winograd_form = cat("winograd:", isa_label(isa));
+  if (winograd_pays(spec.shape, isa)) {
+    winograd = packed_once<PackedWinograd>(builder, weight, winograd_form,
+                                           [&] { return pack_winograd(shape, w, isa); });
+    if (winograd != nullptr && builder.tuner() == nullptr)
+      return chosen_step(QWinograd(spec, winograd), ChoiceSource::Model);
+  }
   const auto packed = packed_once<PackedWeights>(
-      builder, weight, cat("qconv:", isa_label(best_isa()), ":", shape.dilation_w, ":", x_max),
+      builder, weight, cat("qconv:", isa_label(isa), ":", shape.dilation_w, ":", x_max),
       [&] { return pack_weights(shape, w, x_max); });
   QConvSpec chosen = spec;
   auto source = ChoiceSource::Model;
-  if (builder.tuner() != nullptr) source = builder.tuner()->choose(&chosen, packed, any_size);
-  auto step = std::make_unique<QConvStep<QConv>>(QConv(chosen, packed), rows);
-  step->info.tuning = tuning_text(source);
-  return step;
+  if (builder.tuner() != nullptr)
+    source = builder.tuner()->choose(&chosen, packed, winograd, any_size);
+  if (chosen.choice.mode == QConvChoice::kWinograd)
+    return chosen_step(QWinograd(spec, winograd), source);
+  if (winograd != nullptr) builder.cache().packed.erase({weight.id(), winograd_form});  // large
+  return chosen_step(QConv(chosen, packed), source, rows);
 }
 
 // What plans for other input sizes reuse of a node's step.
@@ -183,6 +207,7 @@ std::unique_ptr<QConvStepBase> step_for(PlanBuilder& builder, const Node& node,
   const DType x_dtype = builder.value(builder.tensor_arg(node, 0)).dtype;
   const DType other_dtype = other >= 0 ? builder.value(other).dtype : x_dtype;
   std::string key = cat("step:", kernels::isa_label(kernels::best_isa()));
+  if (kernels::winograd_pays(shape, kernels::best_isa())) key += ":winograd";
   if (tuned) key += cat(":", num_threads(), ":", size_bucket(shape));
   std::any& slot = builder.cache().packed[{&node, key}];
   if (const auto* known = std::any_cast<QConvTemplate>(&slot)) {

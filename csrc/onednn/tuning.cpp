@@ -18,6 +18,7 @@ using kernels::QConv;
 using kernels::QConvAspect;
 using kernels::QConvChoice;
 using kernels::QConvSpec;
+using kernels::QWinograd;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 5;
@@ -44,11 +45,11 @@ class Trial {
     }
   }
 
-  double seconds(const QConv& conv, int repeats) {
+  template <class Conv>
+  double seconds(const Conv& conv, int repeats) {
     if (scratch_.size() < conv.scratch_bytes()) scratch_ = AlignedBuffer(conv.scratch_bytes());
     const auto begin = Clock::now();
-    for (int i = 0; i < repeats; ++i)
-      conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data(), rows_);
+    for (int i = 0; i < repeats; ++i) run(conv);
     return std::chrono::duration<double>(Clock::now() - begin).count() / repeats;
   }
 
@@ -56,6 +57,13 @@ class Trial {
   Trial& operator=(const Trial&) = delete;
 
  private:
+  void run(const QConv& conv) {
+    conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data(), rows_);
+  }
+  void run(const QWinograd& conv) {
+    conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data());
+  }
+
   AlignedBuffer src_, dst_, residual_, scratch_;
   float row_scale_ = 0.1F;
   int32_t row_zero_ = 3;
@@ -74,6 +82,20 @@ Variant variant_of(QConvSpec spec, const std::shared_ptr<const PackedWeights>& w
   return {choice, QConv(spec, weights)};
 }
 
+int repeats_for(double once) {
+  return static_cast<int>(std::clamp(kSampleSeconds / std::max(once, 1e-7), 1.0, 50.0));
+}
+
+bool winograd_is_faster(const QConv& conv, const QWinograd& winograd, Trial& trial) {
+  const int repeats = repeats_for(trial.seconds(conv, 1));
+  double best = std::numeric_limits<double>::infinity(), best_winograd = best;
+  for (int round = 0; round < kRounds; ++round) {
+    best = std::min(best, trial.seconds(conv, repeats));
+    best_winograd = std::min(best_winograd, trial.seconds(winograd, repeats));
+  }
+  return best_winograd < kWorthIt * best;
+}
+
 // The fastest of `choices` and `from`, by turns; `from` unless another is clearly faster.
 QConvChoice fastest(const QConvSpec& spec, const std::shared_ptr<const PackedWeights>& weights,
                     const QConvChoice& from, const std::vector<QConvChoice>& choices,
@@ -81,9 +103,7 @@ QConvChoice fastest(const QConvSpec& spec, const std::shared_ptr<const PackedWei
   std::vector<Variant> variants;
   variants.push_back(variant_of(spec, weights, from));
   for (const QConvChoice& c : choices) variants.push_back(variant_of(spec, weights, c));
-  const double once = trial.seconds(variants[0].conv, 1);
-  const int repeats =
-      static_cast<int>(std::clamp(kSampleSeconds / std::max(once, 1e-7), 1.0, 50.0));
+  const int repeats = repeats_for(trial.seconds(variants[0].conv, 1));
   for (int round = 0; round < kRounds; ++round) {
     for (Variant& v : variants) v.best = std::min(v.best, trial.seconds(v.conv, repeats));
   }
@@ -105,17 +125,19 @@ std::string size_bucket(const kernels::ConvShape& shape) {
   return cat("<=", round_up(shape.batch), "x", round_up(shape.in_h), "x", round_up(shape.in_w));
 }
 
-std::string tuning_key(const QConvSpec& spec, const PackedWeights& weights, bool any_size) {
+std::string tuning_key(const QConvSpec& spec, const PackedWeights& weights, bool any_size,
+                       bool winograd) {
   const kernels::ConvShape& s = spec.shape;
   const std::string size = any_size ? size_bucket(s) : cat(s.batch, "x", s.in_h, "x", s.in_w);
-  std::string key = cat("qconv 1|", cpu_name(), "|", weights.route.name(), "|", num_threads(), "|",
+  std::string key = cat("qconv 2|", cpu_name(), "|", weights.route.name(), "|", num_threads(), "|",
                         size, "x", s.in_c, ">", s.out_c, " k", s.kernel_h, "x", s.kernel_w, " s",
                         s.stride_h, "x", s.stride_w, " p");
   for (const int64_t pad : {s.pad_top, s.pad_left, s.pad_bottom, s.pad_right}) key += cat(pad, ",");
   key += cat(" d", s.dilation_h, "x", s.dilation_w, " g", s.groups, "|", spec.src_is_s8, ",",
              spec.src_stride, ",", spec.dst_stride, ",", spec.residual_stride, ",",
              spec.src_zero_point != 0, "|", static_cast<int>(spec.epilogue.out), ",",
-             spec.epilogue.out_zero_point != 0, spec.scaled_rows ? ",rows" : "");
+             spec.epilogue.out_zero_point != 0, spec.scaled_rows ? ",rows" : "",
+             winograd ? ",winograd" : "");
   for (const kernels::PostOp& op : spec.epilogue.ops)
     key += cat(",", static_cast<int>(op.kind), ":", static_cast<int>(op.residual_type));
   return key;
@@ -130,7 +152,8 @@ bool parse_choice(const std::string& text, QConvChoice* choice) {
   char after = 0;
   if (std::sscanf(text.c_str(), "%lld %lld %lld%c", &mode, &bytes, &ways, &after) != 3)
     return false;
-  if (mode < -1 || mode > 4 || bytes < 0 || bytes > (1 << 30) || ways < 0 || ways > (1 << 16))
+  if (mode < -1 || mode > QConvChoice::kWinograd || bytes < 0 || bytes > (1 << 30) || ways < 0 ||
+      ways > (1 << 16))
     return false;
   *choice = {static_cast<int>(mode), bytes, ways};
   return true;
@@ -141,9 +164,9 @@ Tuner::Tuner(double seconds, DiskCache cache)
                               std::chrono::duration<double>(std::min(seconds, kMostSeconds)))),
       cache_(std::move(cache)) {}
 
-ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWeights>& weights,
+ChoiceSource Tuner::choose(QConvSpec* spec, const Weights& weights, const WinogradWeights& winograd,
                            bool any_size) {
-  const std::string key = tuning_key(*spec, *weights, any_size);
+  const std::string key = tuning_key(*spec, *weights, any_size, winograd != nullptr);
   if (const auto same = measured_.find(key); same != measured_.end()) {
     spec->choice = same->second;
     return ChoiceSource::Measured;
@@ -151,7 +174,10 @@ ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWe
   if (const auto known = cache_.find(key)) {
     if (parse_choice(*known, &spec->choice)) return ChoiceSource::Remembered;
   }
-  if (spec->shape.batch == 0 || Clock::now() >= end_) return ChoiceSource::Model;
+  if (spec->shape.batch == 0 || Clock::now() >= end_) {
+    if (winograd != nullptr) spec->choice.mode = QConvChoice::kWinograd;
+    return ChoiceSource::Model;
+  }
   Trial trial(*spec);
   QConvChoice best;
   for (const QConvAspect aspect :
@@ -160,8 +186,10 @@ ChoiceSource Tuner::choose(QConvSpec* spec, const std::shared_ptr<const PackedWe
     if (!choices.empty()) best = fastest(*spec, weights, best, choices, trial);
   }
   spec->choice = best;
-  measured_[key] = best;
-  cache_.store(key, choice_text(best));
+  if (winograd != nullptr && winograd_is_faster({*spec, weights}, {*spec, winograd}, trial))
+    spec->choice = {QConvChoice::kWinograd, 0, 0};
+  measured_[key] = spec->choice;
+  cache_.store(key, choice_text(spec->choice));
   return ChoiceSource::Measured;
 }
 

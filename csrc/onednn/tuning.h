@@ -8,6 +8,7 @@
 
 #include "base/disk_cache.h"
 #include "kernels/qconv.h"
+#include "kernels/qwinograd.h"
 
 namespace pt2q {
 
@@ -22,11 +23,14 @@ class Tuner {
   // Measures for `seconds` in all; layers that come later keep the cost model's choice.
   Tuner(double seconds, DiskCache cache);
 
+  using Weights = std::shared_ptr<const kernels::PackedWeights>;
+  using WinogradWeights = std::shared_ptr<const kernels::PackedWinograd>;
+
   // Sets spec->choice. Measured choices are kept in the cache, by processor, threads and all that
-  // the time depends on; `any_size`: for all images of its size_bucket.
-  ChoiceSource choose(kernels::QConvSpec* spec,
-                      const std::shared_ptr<const kernels::PackedWeights>& weights,
-                      bool any_size = false);
+  // the time depends on; `any_size`: for all images of its size_bucket. `winograd`: where the cost
+  // model prefers it; the choice's mode may then be QConvChoice::kWinograd.
+  ChoiceSource choose(kernels::QConvSpec* spec, const Weights& weights,
+                      const WinogradWeights& winograd = nullptr, bool any_size = false);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -39,9 +43,9 @@ class Tuner {
 // and a half of one: sizes that share a measured choice.
 std::string size_bucket(const kernels::ConvShape& shape);
 
-// What a choice is remembered by.
+// What a choice is remembered by; `winograd`: whether that is possible.
 std::string tuning_key(const kernels::QConvSpec& spec, const kernels::PackedWeights& weights,
-                       bool any_size = false);
+                       bool any_size = false, bool winograd = false);
 
 // The text that is remembered; parsing refuses (false) what no choice can be.
 std::string choice_text(const kernels::QConvChoice& choice);
