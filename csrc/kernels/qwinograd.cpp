@@ -17,8 +17,8 @@ namespace pt2q::kernels {
 namespace {
 
 constexpr const char* kKind = "winograd";
-constexpr int64_t kBlockBytes = 192 << 10;  // points of a block of tiles: L2 holds them
-constexpr int64_t kMostTiles = 28;          // of a block
+constexpr int64_t kBlockBytes = 320 << 10;  // points of a block of tiles: L2 holds them
+constexpr int64_t kMostTiles = 20;          // of a block
 constexpr int64_t kFewTiles = 12;           // per thread; below, threads divide channels
 constexpr int kPixels = kWinogradOut * kWinogradOut;
 
@@ -193,7 +193,10 @@ void QWinograd::Plan::multiply(int64_t count, int64_t panel, int64_t panel_count
                    (point * weights->panels + panel) * panel_bytes;
     const auto* from = reinterpret_cast<const uint8_t*>(slot.points + point * point_stride);
     int32_t* to = slot.sums + point * sum_stride;
+    const int64_t next = point + 1 < kWinogradPoints ? weights->panels * panel_bytes : 0;
     for (int64_t b = 0, tile = 0; b < blocks; ++b) {
+      // One of the panels of the next point arrives while this block computes.
+      args.ahead = next + b % panel_count * panel_bytes;
       const int64_t pixels = count * (b + 1) / blocks - tile;
       args.src = from + tile * args.step;
       args.acc = to + tile * 16 * panel_count;
