@@ -55,7 +55,7 @@ SharedArray<float> padded(const std::vector<float>& values, int64_t channels, in
       std::copy_n(values.data() + g * per_group, per_group, to);
     }
   }
-  return SharedArray<float>(std::move(out));
+  return SharedArray<float>(out);
 }
 
 // relu and clip are monotone, and so are scaling, rounding and shifting: clamping the real value is

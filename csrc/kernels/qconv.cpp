@@ -114,7 +114,7 @@ void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeig
   std::vector<int32_t> start;
   for (const int32_t sum : weights->sums) start.push_back(-zero * sum);
   zero_init = std::all_of(start.begin(), start.end(), [](int32_t x) { return x == 0; });
-  init = SharedArray<int32_t>(std::move(start));
+  init = SharedArray<int32_t>(start);
 }
 
 void ConvPlan::build() {

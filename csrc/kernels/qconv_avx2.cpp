@@ -27,8 +27,9 @@ struct Avx2Base {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), a.hi);
   }
   template <int kPixels>
-  [[gnu::always_inline]] static void finish(const Acc (&acc)[kPixels][1], const DotStore& out) {
-    Store256(out).finish(acc);
+  [[gnu::always_inline]] static void finish(const Acc (&acc)[kPixels][1], const DotStore& out,
+                                            ptrdiff_t pixel) {
+    Store256(out, pixel).finish(acc);
   }
   static void add(__m256i& acc, __m256i x) { __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(x)); }
   static __m256i quad(const uint8_t* p) {

@@ -29,8 +29,9 @@ struct Avx512Base {
     return _mm512_set1_epi32(x);
   }
   template <int kPixels, int kPanels>
-  [[gnu::always_inline]] static void finish(Acc (&acc)[kPixels][kPanels], const DotStore& out) {
-    Store512(out).finish(acc);
+  [[gnu::always_inline]] static void finish(Acc (&acc)[kPixels][kPanels], const DotStore& out,
+                                            ptrdiff_t pixel) {
+    Store512(out, pixel).finish(acc);
   }
 };
 

@@ -6,9 +6,10 @@
 namespace pt2q::kernels {
 namespace {
 
-constexpr int64_t kDotPixels = 32;          // accumulated before the epilogue runs
-constexpr int64_t kPanelTarget = 32 << 10;  // weights of a block that stay in L1
-constexpr int64_t kChunkPixels = 192;       // that pass by weights that stay in L1
+constexpr int64_t kDotPixels = 32;            // accumulated before the epilogue runs
+constexpr int64_t kPanelTarget = 32 << 10;    // weights of a block that stay in L1
+constexpr int64_t kStreamTarget = 160 << 10;  // that stream from L2 for every block
+constexpr int64_t kChunkPixels = 192;         // that pass by weights that stay in L1
 
 // Full width first, but no single panel at the end where two narrower blocks can share.
 int64_t panels_at_once(int64_t left, int64_t most) {
@@ -93,12 +94,21 @@ void ConvPlan::dot_task(const Run& r, const Task& t, uint8_t* slot) const {
   }
 }
 
+// Panels of a block in segments of so many pixels. Weights that do not stay in L1 are loaded anew
+// for every block: blocks of few pixels make too little of them.
+int64_t ConvPlan::most_panels(int64_t segment) const {
+  if (dot->max_panels <= 2 || dot->max_panels * weights->panel_bytes <= kPanelTarget)
+    return dot->max_panels;
+  const int64_t blocks = ceil_div(segment, dot->max_pixels[dot->max_panels - 1]);
+  const bool full = 2 * segment >= 9 * blocks;
+  return full && dot->max_panels * weights->panel_bytes <= kStreamTarget ? dot->max_panels
+                                                                         : dot->max_panels - 1;
+}
+
 // Output rows [row, row + count) of a task.
 void ConvPlan::dot_panels(const Run& r, const Task& t, int64_t row, int64_t count, uint8_t* slot,
                           int32_t* acc) const {
-  // Deep sums take two panels by more pixels: half the weights to stream per product.
-  const int64_t wide = dot->max_panels * weights->panel_bytes <= kPanelTarget ? dot->max_panels : 2;
-  const int64_t most = std::min<int64_t>(wide, dot->max_panels);
+  const int64_t most = most_panels(dense() ? t.count * width : width);
   const bool streams = !mixed() && (t.panel1 - t.panel0) * weights->panel_bytes > kPanelTarget;
   for (int64_t p = t.panel0; p < t.panel1;) {
     Panels now{p / weights->panels_per_group, p % weights->panels_per_group, 0};
@@ -140,26 +150,24 @@ void ConvPlan::dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t*
   const int64_t least = segment / blocks, extra = segment % blocks;
   DotOut out;
   start_out(block_at(r, p, (s.image * rows + s.row) * width), acc, out);
+  if (fetch) args.ahead = p.count * weights->panel_bytes;
   for (int64_t i = 0; i < segments; ++i) {
     const uint8_t* row = base + i * frame.pitch * frame.step;
     if (window) {
       const int64_t top = (s.row + i) * shape.stride_h - shape.pad_top;
       row = base + (top * shape.in_w - shape.pad_left) * spec.src_stride;
     }
-    // Blocks differ by one pixel at most. No division here: a short sum takes little longer.
-    int64_t rest = 0, from = 0, count = 0, fetched = i * blocks;
-    for (int64_t b = 0; b < blocks; ++b, from += count) {
-      rest += extra;
-      const bool more = rest >= blocks;
-      count = least + (more ? 1 : 0);
-      rest -= more ? blocks : 0;
+    // Blocks differ by one pixel at most; those alike go together unless they see other padding.
+    for (int64_t b = 0, from = 0; b < blocks; b += args.blocks) {
+      const int64_t count = least + (b < extra ? 1 : 0);
+      args.blocks = window ? 1 : static_cast<int>(b < extra ? extra : blocks - extra);
       args.src = row + from * frame.step;
-      // One of the panels that follow arrives while this block computes.
-      if (fetch) args.ahead = (p.count + fetched++ % p.count) * weights->panel_bytes;
       if (window)
         point_window(row_classes[static_cast<size_t>(row_class[static_cast<size_t>(s.row + i)])],
                      from, count, panel_index(p), args);
-      dot_block(args, p.count, count, b + 1 == blocks, out);
+      dot_blocks(args, p.count, count, b + args.blocks == blocks, out);
+      args.fetched += args.blocks;
+      from += args.blocks * count;
     }
   }
 }
@@ -179,25 +187,31 @@ void ConvPlan::start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) 
   out.store.channels = block.channels;
 }
 
-// `panel_count` panels of the next `count` pixels; `last`: the next block is no neighbour.
-void ConvPlan::dot_block(DotArgs& args, int64_t panel_count, int64_t count, bool last,
-                         DotOut& out) const {
+// `panel_count` panels of the next args.blocks times `count` pixels; `last`: what follows is no
+// neighbour.
+void ConvPlan::dot_blocks(DotArgs& args, int64_t panel_count, int64_t count, bool last,
+                          DotOut& out) const {
   const DotFn fn = dot->fn[panel_count - 1][count - 1];
   if (stores) {
     out.store.dst = static_cast<uint8_t*>(out.block.dst);
     out.store.residual = static_cast<const uint8_t*>(out.block.residual);
     args.store = &out.store;
     fn(args);
-    return out.advance(count);
+    return out.advance(args.blocks * count);
   }
-  args.acc = out.acc + out.pending * 16 * panel_count;
-  fn(args);
-  out.pending += count;
-  if (!last && out.pending + kMaxPixels <= kDotPixels) return;
-  out.block.rows = static_cast<int>(out.pending);
-  epilogue_fn(epilogue, out.block);
-  out.advance(out.pending);
-  out.pending = 0;
+  DotArgs one = args;
+  one.blocks = 1;
+  for (int i = 0; i < args.blocks; ++i, one.src += count * one.step) {
+    one.acc = out.acc + out.pending * 16 * panel_count;
+    fn(one);
+    out.pending += count;
+    const bool ends = last && i + 1 == args.blocks;
+    if (!ends && out.pending + kMaxPixels <= kDotPixels) continue;
+    out.block.rows = static_cast<int>(out.pending);
+    epilogue_fn(epilogue, out.block);
+    out.advance(out.pending);
+    out.pending = 0;
+  }
 }
 
 }  // namespace pt2q::kernels

@@ -3,8 +3,8 @@
 //
 // Arch: Acc (16 int32), Src (four input bytes broadcast), W (one quad of a panel);
 // load(const int32*), store(int32*, Acc), bcast(const uint8*), weights(const int8*), and
-// mac(Acc&, Src, W); kStores, and if so finish(acc, DotStore). For DotKind::mixed instead of Src, W
-// and mac: Weights (of a step), weights_of<DotStep>(const int8*) and
+// mac(Acc&, Src, W); kStores, and if so finish(acc, DotStore, first pixel). For DotKind::mixed
+// instead of Src, W and mac: Weights (of a step), weights_of<DotStep>(const int8*) and
 // mac<DotStep>(Acc (&)[panels], const uint8*, Weights (&)[panels]).
 #pragma once
 
@@ -18,8 +18,11 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
                                              const uint8_t* a, const int8_t* w, int quads,
                                              ptrdiff_t step, ptrdiff_t panel_stride,
                                              ptrdiff_t ahead) {
+  const uint8_t* lines = a;  // of this block and those behind it: faster than quads use them up
   for (; quads > 0; --quads) {
     __builtin_prefetch(w + ahead, 0, 2);
+    __builtin_prefetch(lines, 0, 3);
+    lines += 64;
     typename Arch::W b[kPanels];
 #pragma GCC unroll 4
     for (int j = 0; j < kPanels; ++j) b[j] = Arch::weights(w + j * panel_stride);
@@ -76,27 +79,37 @@ template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
   }
 }
 
-// Pixels [kFrom, kTo) of the block times a piece.
+// Pixels [kFrom, kTo) of the block times a piece, whose first input is at `src`.
 template <class Arch, int kFrom, int kTo, int kPixels, int kPanels>
 [[gnu::always_inline]] inline void dot_piece(typename Arch::Acc (&acc)[kPixels][kPanels],
                                              const DotArgs& args, const KPiece& piece,
-                                             ptrdiff_t step) {
-  const uint8_t* a = args.src + piece.offset;
+                                             const uint8_t* src, ptrdiff_t ahead) {
   if constexpr (Arch::kMixed) {
     const DotTap& tap = args.taps[piece.tap];
     // A quad's weights take 64 bytes where a panel is not mixed, its inputs 4.
-    const MixedReader reader{a - piece.weights / 16, args.weights + tap.weights,
+    const MixedReader reader{src - piece.weights / 16, args.weights + tap.weights,
                              args.quads + tap.quad};
     mixed_runs<Arch, kFrom, kTo>(acc, reader, args.runs + tap.run,
-                                 args.runs + args.taps[piece.tap_end].run, step);
+                                 args.runs + args.taps[piece.tap_end].run, args.step);
   } else {
-    dot_quads<Arch, kFrom, kTo>(acc, a, args.weights + piece.weights, piece.quads, step,
-                                args.panel_stride, args.ahead);
+    dot_quads<Arch, kFrom, kTo>(acc, src, args.weights + piece.weights, piece.quads, args.step,
+                                args.panel_stride, ahead);
   }
 }
 
+// Asks for the cache lines that a block will be written to, so that they are there by then.
+template <int kPixels, int kPanels>
+[[gnu::always_inline]] inline void claim(const DotStore& store, ptrdiff_t pixel) {
+  const uint8_t* to = store.dst + pixel * store.dst_stride;
+  for (int i = 0; i < kPixels; ++i, to += store.dst_stride) {
+    __builtin_prefetch(to, 1, 3);
+    for (int j = 1; j < kPanels && store.real; ++j) __builtin_prefetch(to + j * 64, 1, 3);
+  }
+}
+
+// Block `index` of a run.
 template <class Arch, int kPixels, int kPanels>
-void dot_block(const DotArgs& args) {
+[[gnu::always_inline]] inline void dot_one(const DotArgs& args, ptrdiff_t index) {
   typename Arch::Acc acc[kPixels][kPanels];
 #pragma GCC unroll 4
   for (int j = 0; j < kPanels; ++j) {
@@ -110,25 +123,38 @@ void dot_block(const DotArgs& args) {
   // products before it.
   const DotStore* volatile store = args.store;
   const ptrdiff_t step = args.step;
+  const ptrdiff_t pixel = index * kPixels;
+  const ptrdiff_t ahead =
+      args.ahead == 0 ? 0 : args.ahead + (args.fetched + index) % kPanels * args.panel_stride;
+  if constexpr (Arch::kStores) {
+    if (args.store != nullptr) claim<kPixels, kPanels>(*args.store, pixel);
+  }
   for (int p = 0; p < args.piece_count; ++p) {
     const KPiece& piece = args.pieces[p];
+    const uint8_t* src = args.src + pixel * step + piece.offset;
     if (piece.skip == Skip::none) {
-      dot_piece<Arch, 0, kPixels>(acc, args, piece, step);
+      dot_piece<Arch, 0, kPixels>(acc, args, piece, src, ahead);
     } else if (piece.skip == Skip::first) {
-      dot_piece<Arch, 1, kPixels>(acc, args, piece, step);
+      dot_piece<Arch, 1, kPixels>(acc, args, piece, src, ahead);
     } else {
-      dot_piece<Arch, 0, kPixels - 1>(acc, args, piece, step);
+      dot_piece<Arch, 0, kPixels - 1>(acc, args, piece, src, ahead);
     }
   }
   if constexpr (Arch::kStores) {
     const DotStore* const out = store;
-    if (out != nullptr) return Arch::finish(acc, *out);
+    if (out != nullptr) return Arch::finish(acc, *out, pixel);
   }
+  int32_t* const to = args.acc + pixel * kPanels * 16;
 #pragma GCC unroll 14
   for (int i = 0; i < kPixels; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < kPanels; ++j) Arch::store(args.acc + (i * kPanels + j) * 16, acc[i][j]);
+    for (int j = 0; j < kPanels; ++j) Arch::store(to + (i * kPanels + j) * 16, acc[i][j]);
   }
+}
+
+template <class Arch, int kPixels, int kPanels>
+void dot_block(const DotArgs& args) {
+  for (int i = 0; i < args.blocks; ++i) dot_one<Arch, kPixels, kPanels>(args, i);
 }
 
 template <class Arch, int kPanels, int kPixels>

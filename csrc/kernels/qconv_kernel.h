@@ -65,24 +65,29 @@ struct DotStore {
   void set(const Epilogue& e);
 };
 
+// One run: `blocks` blocks side by side, alike.
 struct DotArgs {
-  const uint8_t* src = nullptr;
-  ptrdiff_t step = 0;  // bytes between neighbouring pixels
+  int blocks = 1;
+  const uint8_t* src = nullptr;  // the first block's
+  ptrdiff_t step = 0;            // bytes between neighbouring pixels
   const KPiece* pieces = nullptr;
   int piece_count = 0;
   const int8_t* weights = nullptr;
-  ptrdiff_t panel_stride = 0;       // bytes between 16-channel panels
-  ptrdiff_t ahead = 0;              // weights to fetch meanwhile, bytes from `weights`
+  ptrdiff_t panel_stride = 0;  // bytes between 16-channel panels
+  // As many panels to fetch meanwhile, one with a block, from `fetched` on; bytes from `weights`,
+  // 0: none.
+  ptrdiff_t ahead = 0;
+  int fetched = 0;
   const DotTap* taps = nullptr;     // mixed: of the panel
   const DotRun* runs = nullptr;     // mixed: of all panels
   const uint16_t* quads = nullptr;  // mixed: of all panels, the quads of K in the order of the runs
-  // Accumulator start per channel, -zx * sum(w) over the weights that count: of the first pixel,
-  // the last one of several, all others.
+  // Accumulator start per channel, -zx * sum(w) over the weights that count: of a block's first
+  // pixel, the last one of several, all others.
   const int32_t* first_init = nullptr;
   const int32_t* last_init = nullptr;
   const int32_t* init = nullptr;
   int32_t* acc = nullptr;           // [rows][16 * panels]; or
-  const DotStore* store = nullptr;  // the finished block
+  const DotStore* store = nullptr;  // the finished blocks
 };
 using DotFn = void (*)(const DotArgs&);
 

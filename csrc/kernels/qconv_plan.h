@@ -100,7 +100,8 @@ struct ConvPlan : ConvConstants {
   // `fetch`: the weights behind these panels are wanted next.
   void dot_strip(const Run& r, const Strip& s, const Panels& p, int32_t* acc, bool fetch) const;
   void start_out(const EpilogueBlock& block, int32_t* acc, DotOut& out) const;
-  void dot_block(DotArgs& args, int64_t panel_count, int64_t count, bool last, DotOut& out) const;
+  void dot_blocks(DotArgs& args, int64_t panel_count, int64_t count, bool last, DotOut& out) const;
+  int64_t most_panels(int64_t segment) const;
 
   void place_weights();
   void plan_window();

@@ -13,8 +13,12 @@ class Store256 {
     __m256i lo, hi;
   };
 
-  explicit Store256(const DotStore& out)
-      : out_(out), dst_(out.dst), residual_(out.residual), step_(out.dst_stride) {}
+  // `pixel`: of `out`, where the block starts.
+  Store256(const DotStore& out, ptrdiff_t pixel)
+      : out_(out),
+        dst_(out.dst + pixel * out.dst_stride),
+        residual_(out.residual == nullptr ? nullptr : out.residual + pixel * out.residual_stride),
+        step_(out.dst_stride) {}
 
   template <int kPixels>
   [[gnu::always_inline]] void finish(const Acc (&acc)[kPixels][1]) const {

@@ -10,12 +10,13 @@ namespace pt2q::kernels {
 
 class Store512 {
  public:
-  explicit Store512(const DotStore& out)
+  // `pixel`: of `out`, where the block starts.
+  Store512(const DotStore& out, ptrdiff_t pixel)
       : out_(out),
         scale_(out.scale),
         bias_(out.bias),
-        dst_(out.dst),
-        residual_(out.residual),
+        dst_(out.dst + pixel * out.dst_stride),
+        residual_(out.residual == nullptr ? nullptr : out.residual + pixel * out.residual_stride),
         step_(out.dst_stride),
         residual_step_(out.residual_stride),
         inv_scale_(_mm512_set1_ps(out.inv_scale)),
@@ -38,11 +39,16 @@ class Store512 {
  private:
   enum class Add { none, lean, any };  // lean: of u8 without zero point
 
-  // Scale and bias come from memory each time: the accumulators need the registers.
-  [[gnu::always_inline]] __m512 real(__m512i acc, int j) const {
+  // The scale and bias of a panel. Reloaded for each: the accumulators need the registers.
+  struct Affine {
+    __m512 scale, bias;
+    [[gnu::always_inline]] __m512 operator()(__m512i acc) const {
+      return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), scale, bias);
+    }
+  };
+  [[gnu::always_inline]] Affine affine(int panel) const {
     __asm__ volatile("" ::: "memory");
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale_ + 16 * j),
-                           _mm512_loadu_ps(bias_ + 16 * j));
+    return {_mm512_loadu_ps(scale_ + 16 * panel), _mm512_loadu_ps(bias_ + 16 * panel)};
   }
 
   template <Add kAdd>
@@ -57,14 +63,23 @@ class Store512 {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), _mm512_set1_ps(out_.residual_scale), y);
   }
 
-  template <Add kAdd>
-  [[gnu::always_inline]] __m512i quantize(__m512i acc, int i, int j) const {
-    __m512 y = real(acc, j);
-    if (kAdd != Add::none) {
-      const auto* at = residual_ + i * residual_step_ + 16 * j;
-      y = add<kAdd>(y, _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+  // Panel by panel, so that a panel's numbers are loaded once.
+  template <Add kAdd, int kPixels, int kPanels>
+  [[gnu::always_inline]] void quantize(const __m512i (&acc)[kPixels][kPanels],
+                                       __m512i (&q)[kPixels][kPanels], __mmask16 last) const {
+#pragma GCC unroll 4
+    for (int j = 0; j < kPanels; ++j) {
+      const Affine real = affine(j);
+#pragma GCC unroll 14
+      for (int i = 0; i < kPixels; ++i) {
+        __m512 y = real(acc[i][j]);
+        if (kAdd != Add::none) {
+          const auto* at = residual_ + i * residual_step_ + 16 * j;
+          y = add<kAdd>(y, j + 1 < kPanels ? load16(at) : load_last(at, last));
+        }
+        q[i][j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
+      }
     }
-    return _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
   }
 
   // Dword groups come out interleaved; `order_` sorts them.
@@ -89,57 +104,48 @@ class Store512 {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x);
   }
 
-  template <Add kAdd, bool kLean, int kPixels>
-  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][4]) const {
+  template <Add kAdd, bool kLean, int kPixels, int kPanels>
+  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][kPanels]) const {
+    __m512i q[kPixels][kPanels];
+    quantize<kAdd>(acc, q, kAll);
+    store<kLean>(q);
+  }
+
+  template <bool kLean, int kPixels>
+  [[gnu::always_inline]] void store(const __m512i (&q)[kPixels][4]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
-      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
-      const __m512i c = quantize<kAdd>(acc[i][2], i, 2), d = quantize<kAdd>(acc[i][3], i, 3);
-      _mm512_storeu_si512(dst_ + i * step_, pack<kLean>(a, b, c, d));
+      _mm512_storeu_si512(dst_ + i * step_, pack<kLean>(q[i][0], q[i][1], q[i][2], q[i][3]));
     }
   }
 
-  template <Add kAdd, bool kLean, int kPixels>
-  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][3]) const {
+  template <bool kLean, int kPixels>
+  [[gnu::always_inline]] void store(const __m512i (&q)[kPixels][3]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
-      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
-      const __m512i c = quantize<kAdd>(acc[i][2], i, 2);
-      const __m512i x = pack<kLean>(a, b, c, c);
+      const __m512i x = pack<kLean>(q[i][0], q[i][1], q[i][2], q[i][2]);
       put32(dst_ + i * step_, _mm512_castsi512_si256(x));
       put16(dst_ + i * step_ + 32, _mm512_extracti32x4_epi32(x, 2));
     }
   }
 
-  template <Add kAdd, bool kLean, int kPixels>
-  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][2]) const {
+  template <bool kLean, int kPixels>
+  [[gnu::always_inline]] void store(const __m512i (&q)[kPixels][2]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; i += 2) {
-      const __m512i a = quantize<kAdd>(acc[i][0], i, 0), b = quantize<kAdd>(acc[i][1], i, 1);
-      if (i + 1 == kPixels) {
-        put32(dst_ + i * step_, _mm512_castsi512_si256(pack<kLean>(a, b, a, b)));
-        continue;
-      }
       const int next = i + 1 < kPixels ? i + 1 : i;
-      const __m512i c = quantize<kAdd>(acc[next][0], next, 0);
-      const __m512i d = quantize<kAdd>(acc[next][1], next, 1);
-      const __m512i x = pack<kLean>(a, b, c, d);
+      const __m512i x = pack<kLean>(q[i][0], q[i][1], q[next][0], q[next][1]);
       put32(dst_ + i * step_, _mm512_castsi512_si256(x));
-      put32(dst_ + next * step_, _mm512_extracti64x4_epi64(x, 1));
+      if (next != i) put32(dst_ + next * step_, _mm512_extracti64x4_epi64(x, 1));
     }
   }
 
-  template <Add kAdd, bool kLean, int kPixels>
-  [[gnu::always_inline]] void put(const __m512i (&acc)[kPixels][1]) const {
+  template <bool kLean, int kPixels>
+  [[gnu::always_inline]] void store(const __m512i (&q)[kPixels][1]) const {
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; i += 4) {
-      __m512i q[4];
-#pragma GCC unroll 4
-      for (int n = 0; n < 4; ++n) {
-        q[n] =
-            i + n < kPixels ? quantize<kAdd>(acc[i + n < kPixels ? i + n : i][0], i + n, 0) : q[0];
-      }
-      const __m512i x = pack<kLean>(q[0], q[1], q[2], q[3]);
+      const auto at = [&](int n) { return q[i + n < kPixels ? i + n : i][0]; };
+      const __m512i x = pack<kLean>(at(0), at(1), at(2), at(3));
       put16(dst_ + i * step_, _mm512_castsi512_si128(x));
       if (i + 1 < kPixels) put16(dst_ + (i + 1) * step_, _mm512_extracti32x4_epi32(x, 1));
       if (i + 2 < kPixels) put16(dst_ + (i + 2) * step_, _mm512_extracti32x4_epi32(x, 2));
@@ -149,16 +155,15 @@ class Store512 {
 
   template <bool kAdd, int kPixels, int kPanels>
   [[gnu::always_inline]] void put_real(const __m512i (&acc)[kPixels][kPanels]) const {
-    const int left = out_.channels - 16 * (kPanels - 1);  // of the last panel
-    const auto last = static_cast<__mmask16>((1U << left) - 1);
-#pragma GCC unroll 14
-    for (int i = 0; i < kPixels; ++i) {
-      auto* const to = reinterpret_cast<float*>(dst_ + i * step_);
-      const auto* const from = reinterpret_cast<const float*>(residual_ + i * residual_step_);
 #pragma GCC unroll 4
-      for (int j = 0; j < kPanels; ++j) {
-        const __mmask16 valid = j + 1 < kPanels ? static_cast<__mmask16>(0xffff) : last;
-        __m512 y = real(acc[i][j], j);
+    for (int j = 0; j < kPanels; ++j) {
+      const Affine real = affine(j);
+      const __mmask16 valid = j + 1 < kPanels ? kAll : last_mask(kPanels);
+#pragma GCC unroll 14
+      for (int i = 0; i < kPixels; ++i) {
+        auto* const to = reinterpret_cast<float*>(dst_ + i * step_);
+        const auto* const from = reinterpret_cast<const float*>(residual_ + i * residual_step_);
+        __m512 y = real(acc[i][j]);
         if (kAdd) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(valid, from + 16 * j));
         _mm512_mask_storeu_ps(to + 16 * j, valid, y);
       }
@@ -167,13 +172,14 @@ class Store512 {
 
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void put_half(const __m512i (&acc)[kPixels][kPanels]) const {
-#pragma GCC unroll 14
-    for (int i = 0; i < kPixels; ++i) {
-      auto* const to = reinterpret_cast<uint16_t*>(dst_ + i * step_);
 #pragma GCC unroll 4
-      for (int j = 0; j < kPanels; ++j) {
-        const int left = j + 1 < kPanels ? 16 : out_.channels - 16 * j;
-        VecAvx512::store_bf16(to + 16 * j, real(acc[i][j], j), left);
+    for (int j = 0; j < kPanels; ++j) {
+      const Affine real = affine(j);
+      const int left = j + 1 < kPanels ? 16 : out_.channels - 16 * j;
+#pragma GCC unroll 14
+      for (int i = 0; i < kPixels; ++i) {
+        auto* const to = reinterpret_cast<uint16_t*>(dst_ + i * step_);
+        VecAvx512::store_bf16(to + 16 * j, real(acc[i][j]), left);
       }
     }
   }
@@ -182,27 +188,18 @@ class Store512 {
   // common.
   template <int kPixels, int kPanels>
   [[gnu::always_inline]] void put_tails(const __m512i (&acc)[kPixels][kPanels]) const {
-    const int left = out_.channels - 16 * (kPanels - 1);  // of the last panel
-    const bool half = left == 8;
-    const auto valid = static_cast<__mmask16>((1U << left) - 1);
+    const __mmask16 valid = last_mask(kPanels);
+    const bool half = valid == kHalf;
+    __m512i q[kPixels][kPanels];
+    if (residual_ != nullptr) {
+      quantize<Add::any>(acc, q, valid);
+    } else {
+      quantize<Add::none>(acc, q, valid);
+    }
 #pragma GCC unroll 14
     for (int i = 0; i < kPixels; ++i) {
-      __m512i q[4];
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        if (j >= kPanels) {
-          q[j] = q[0];
-          continue;
-        }
-        __m512 y = real(acc[i][j < kPanels ? j : 0], j);
-        if (residual_ != nullptr) {
-          const auto* at = residual_ + i * residual_step_ + 16 * j;
-          y = add<Add::any>(
-              y, j + 1 < kPanels ? load16(at) : (half ? load8(at) : load_part(at, valid)));
-        }
-        q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(y, inv_scale_));
-      }
-      const __m512i x = pack<false>(q[0], q[1], q[2], q[3]);
+      const auto at = [&](int j) { return q[i][j < kPanels ? j : 0]; };
+      const __m512i x = pack<false>(at(0), at(1), at(2), at(3));
       uint8_t* const to = dst_ + i * step_;
       if (kPanels > 1) put16(to, _mm512_castsi512_si128(x));
       if (kPanels > 2) put16(to + 16, _mm512_extracti32x4_epi32(x, 1));
@@ -217,13 +214,16 @@ class Store512 {
     }
   }
 
+  static constexpr __mmask16 kAll = 0xffff, kHalf = 0xff;
+  __mmask16 last_mask(int panels) const {
+    return static_cast<__mmask16>((1U << (out_.channels - 16 * (panels - 1))) - 1);
+  }
   static __m128i load16(const uint8_t* p) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   }
-  static __m128i load8(const uint8_t* p) {
-    return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-  }
-  static __m128i load_part(const uint8_t* p, __mmask16 valid) {
+  [[gnu::always_inline]] static __m128i load_last(const uint8_t* p, __mmask16 valid) {
+    if (valid == kAll) return load16(p);
+    if (valid == kHalf) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return _mm_maskz_loadu_epi8(valid, p);
   }
 

@@ -103,6 +103,8 @@ TEST(QConv, RoutesMatchTheReferenceOnShapes) {
       conv(1, 30, 31, 3, 16, 5, 3, 2),
       conv(1, 28, 28, 1, 32, 5, 1, 2),
       conv(2, 14, 15, 8, 32, 3, 1, 1),
+      conv(1, 1, 29, 700, 150, 1, 1, 0),  // weights that stream: four panels at once
+      conv(1, 7, 7, 80, 112, 3, 1, 1),    // and three in short rows
   };
   std::mt19937 rng(1);
   std::set<std::string> ran;
