@@ -33,6 +33,7 @@ NEEDS = {
     "openvino_int8": ["onnx"],
     "pt2q_float32": ["base"],
     "pt2q_int8": ["base"],
+    "pt2q_int8_attention": ["base"],
 }
 
 
@@ -229,12 +230,17 @@ def _pt2q_float32(case: Case, folder: pathlib.Path) -> None:
     pt2q.export.save(_pt2q_exported(case, folder), folder / "pt2q_float32.pt2")
 
 
-def _pt2q_int8(case: Case, folder: pathlib.Path) -> None:
+def _pt2q_int8(case: Case, folder: pathlib.Path, attention: bool = False) -> None:
     import pt2q
 
-    converted = workloads.x86_converted(_pt2q_exported(case, folder).module(), workloads.calibration(case))
+    graph = _pt2q_exported(case, folder).module()
+    converted = workloads.x86_converted(graph, workloads.calibration(case), attention=attention)
     program = pt2q.export.export(converted, tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))  # fmt: skip
-    pt2q.export.save(program, folder / "pt2q_int8.pt2")
+    pt2q.export.save(program, folder / f"pt2q_int8{'_attention' if attention else ''}.pt2")
+
+
+def _pt2q_int8_attention(case: Case, folder: pathlib.Path) -> None:
+    _pt2q_int8(case, folder, attention=True)
 
 
 def main() -> None:

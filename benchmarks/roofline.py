@@ -53,7 +53,7 @@ def steps(model: Any, inputs: list[Any], runs: int = 30) -> list[dict[str, Any]]
 
 
 def _rate(row: dict[str, Any], limits: dict[str, Any]) -> float:
-    integers = row["op"].startswith("pt2q.q") and row["op"] != "pt2q.qattention.default"
+    integers = row["op"].startswith(("pt2q.q", "pt2q.attention_int8")) and row["op"] != "pt2q.qattention.default"  # fmt: skip
     half = "bfloat16" in row["dtype"] or row["kernel"].endswith("bf16")
     kind = "int8" if integers else "bf16" if half else "float32"
     return 1e9 * float(limits.get(f"{kind}_gops", limits["float32_gops"]))

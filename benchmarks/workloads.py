@@ -92,20 +92,25 @@ def _as_torch(name: str) -> types.ModuleType:
     return twin
 
 
-def x86_prepared(graph: Any, dynamic: bool = False) -> Any:
-    """A captured graph with the observers of the x86 quantizer's default configuration."""
+def x86_prepared(graph: Any, dynamic: bool = False, attention: bool = False) -> Any:
+    """A captured graph with the observers of the x86 quantizer's default configuration; those of the products
+    inside attention on demand, which other runtimes' quantizers place by themselves."""
+    import pt2q
     from pt2q.ao.quantization.quantize_pt2e import prepare_pt2e
     from pt2q.ao.quantization.quantizer import x86_inductor_quantizer as xiq
 
     config = xiq.get_default_x86_inductor_quantization_config(is_dynamic=dynamic)
-    return prepare_pt2e(graph, xiq.X86InductorQuantizer().set_global(config))
+    quantizer = xiq.X86InductorQuantizer().set_global(config)
+    if attention:
+        quantizer.set_function_type_qconfig(pt2q.nn.functional.scaled_dot_product_attention, config)
+    return prepare_pt2e(graph, quantizer)
 
 
-def x86_converted(graph: Any, batches: Iterable[Sequence[Any]], dynamic: bool = False) -> Any:
+def x86_converted(graph: Any, batches: Iterable[Sequence[Any]], dynamic: bool = False, attention: bool = False) -> Any:  # fmt: skip
     """A captured graph, calibrated on batches (the inputs of one call each) and converted."""
     from pt2q.ao.quantization.quantize_pt2e import convert_pt2e
 
-    prepared = x86_prepared(graph, dynamic)
+    prepared = x86_prepared(graph, dynamic, attention)
     for batch in batches:
         prepared(*batch)
     return convert_pt2e(prepared)

@@ -25,7 +25,8 @@ def _mode(variant: str) -> AbstractContextManager[Any]:
 
 
 def _compiled(variant: str, folder: pathlib.Path, facts: dict[str, Any]) -> tuple[Any, int]:
-    file = folder / ("pt2q_float32.pt2" if variant == "float32" else "pt2q_int8.pt2")
+    name = variant if variant in ("float32", "int8_attention") else "int8"
+    file = folder / f"pt2q_{name}.pt2"
     module = pt2q.export.load(file, mmap=True).module()  # as OpenVINO reads its files
     start = time.perf_counter()
     with _mode(variant):

@@ -30,9 +30,6 @@ constexpr auto kPadding = static_cast<int64_t>(kPartials);
 // Vectors of keys (or values) a block of rows is multiplied with at a time: what registers hold.
 constexpr size_t kVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 
-// Rows whose exponentials are computed side by side.
-constexpr size_t kSoftRows = HWY_MAX_BYTES >= 64 ? 4 : 2;
-
 // Keys per panel of the packed keys.
 HWY_INLINE int64_t panel_width() { return static_cast<int64_t>(kVectors * hn::Lanes(FloatTag())); }
 
@@ -223,40 +220,6 @@ HWY_INLINE void mask_row(const Work<Out>& w, int64_t i, int64_t n, float* scores
     store_lanes(hn::IfThenElse(yes, load_lanes(scores + j), never), scores + j);
   }
   for (; j < n; ++j) scores[j] = allowed[j] != 0 ? scores[j] : hn::GetLane(never);
-}
-
-// Scores of kCount rows, `pitch` apart, to exponentials, and what they are multiplied with in the
-// end. `whole` columns, a whole number of partial sums.
-template <size_t kCount>
-HWY_INLINE void soften_rows(float* scores, int64_t pitch, int64_t whole, float* inverse) {
-  const FloatTag d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
-  FloatVec most[kCount];
-  for (FloatVec& m : most) m = hn::Set(d, kNever);
-  for (int64_t j = 0; j < whole; j += lanes) {
-    for (size_t r = 0; r < kCount; ++r)
-      most[r] = hn::Max(load_lanes(scores + static_cast<int64_t>(r) * pitch + j), most[r]);
-  }
-  for (FloatVec& m : most) {
-    m = hn::MaxOfLanes(d, m);
-    m = hn::IfThenZeroElse(hn::Eq(m, hn::Set(d, kNever)), m);  // sees nothing: all are exp(-inf)
-  }
-  PartialSums sums[kCount];
-  for (int64_t j = 0; j < whole; j += static_cast<int64_t>(kPartials)) {
-    for (size_t k = 0; k * hn::Lanes(d) < kPartials; ++k) {
-      for (size_t r = 0; r < kCount; ++r) {
-        float* at = scores + static_cast<int64_t>(r) * pitch + j + static_cast<int64_t>(k) * lanes;
-        const FloatVec e = Math::exp_of_negative(hn::Sub(load_lanes(at), most[r]));
-        sums[r].add(e, k);
-        store_lanes(e, at);
-      }
-    }
-  }
-  for (size_t r = 0; r < kCount; ++r) {
-    const float total = sums[r].total();
-    inverse[r] = total == 0.0f ? 0.0f : 1.0f / total;
-  }
 }
 
 // Scores of rows [row, row + count) of the block that begins with `first` to exponentials; columns

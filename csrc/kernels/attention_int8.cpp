@@ -15,12 +15,20 @@
 #include "base/parallel.h"
 #include "hwy/base.h"
 #include "kernels/affine.h"
+#include "kernels/attention_int8_words.h"
 #include "kernels/isa.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 
 namespace pt2q::kernels {
+
+// With AVX512-VNNI.
+template <typename Out>
+void attention_int8_bytes(const AttentionShape& shape, const AttentionQuant& quant,
+                          const uint8_t* q, const uint8_t* k, const uint8_t* v,
+                          const AttentionMask& mask, Out* out, const QuantParams& to);
+
 namespace {
 
 #include "kernels/attention512-inl.h"
@@ -292,12 +300,12 @@ void attend_all(const AttentionShape& s, const AttentionQuant& quant, const uint
 
 }  // namespace
 
-#define PT2Q_ATTENTION(Out)                                                                       \
-  template <>                                                                                     \
-  void attention_int8(const AttentionShape& shape, const AttentionQuant& quant, const uint8_t* q, \
-                      const uint8_t* k, const uint8_t* v, const AttentionMask& mask, Out* out,    \
-                      const QuantParams& to) {                                                    \
-    attend_all(shape, quant, q, k, v, mask, out, to);                                             \
+#define PT2Q_ATTENTION(Out)                                                               \
+  template <>                                                                             \
+  void attention_int8_bytes(const AttentionShape& shape, const AttentionQuant& quant,     \
+                            const uint8_t* q, const uint8_t* k, const uint8_t* v,         \
+                            const AttentionMask& mask, Out* out, const QuantParams& to) { \
+    attend_all(shape, quant, q, k, v, mask, out, to);                                     \
   }
 PT2Q_ATTENTION(float)
 PT2Q_ATTENTION(uint8_t)
@@ -309,11 +317,27 @@ PT2Q_ATTENTION(int8_t)
 
 namespace pt2q::kernels {
 
-bool has_attention_int8() { return best_isa() >= Isa::avx512_vnni; }
+template <typename Out>
+void attention_int8(const AttentionShape& shape, const AttentionQuant& quant, const uint8_t* q,
+                    const uint8_t* k, const uint8_t* v, const AttentionMask& mask, Out* out,
+                    const QuantParams& to) {
+  const bool bytes = best_isa() >= Isa::avx512_vnni;
+  (bytes ? attention_int8_bytes<Out> : attention_int8_words<Out>)(shape, quant, q, k, v, mask, out,
+                                                                  to);
+}
+
+#define PT2Q_ATTENTION(Out)                                                                  \
+  template void attention_int8(const AttentionShape&, const AttentionQuant&, const uint8_t*, \
+                               const uint8_t*, const uint8_t*, const AttentionMask&, Out*,   \
+                               const QuantParams&);
+PT2Q_ATTENTION(float)
+PT2Q_ATTENTION(uint8_t)
+PT2Q_ATTENTION(int8_t)
+#undef PT2Q_ATTENTION
 
 bool attention_int8_fits(const AttentionShape& s) {
   constexpr int64_t kMost = 32768;  // products of two bytes in an int32
-  return has_attention_int8() && !s.causal && s.depth > 0 && s.depth % 4 == 0 && s.depth <= kMost &&
+  return !s.causal && s.depth > 0 && s.depth % 4 == 0 && s.depth <= kMost &&
          s.value_depth % 16 == 0 && s.source > 0 && s.source <= kMost;
 }
 

@@ -20,13 +20,13 @@ struct AttentionQuant {
   QuantParams q, k, v, p;
 };
 
-// Whether this CPU (up to the cap on the instruction set) has a kernel and the shape suits it: a
-// depth of whole words, whole vectors of 16 values, sums within int32; no causal form.
+// Whether the kernels take the shape: a depth of whole words, whole vectors of 16 values, sums
+// within int32; no causal form.
 bool attention_int8_fits(const AttentionShape& shape);
-// Whether the CPU has it.
-bool has_attention_int8();
 
-// Out: float, or uint8_t or int8_t, which is quantize(result, to).
+// By AVX512-VNNI's products of bytes where the CPU (up to the cap on the instruction set) has them,
+// else by products of 16-bit words. Out: float, or uint8_t or int8_t, which is quantize(result,
+// to).
 template <typename Out>
 void attention_int8(const AttentionShape& shape, const AttentionQuant& quant, const uint8_t* q,
                     const uint8_t* k, const uint8_t* v, const AttentionMask& mask, Out* out,

@@ -122,6 +122,43 @@ HWY_INLINE float softmax_exponentials(const float* x, size_t n, float* y) {
   return exponentials(x, n, row_maximum(x, n), y);
 }
 
+// Rows whose exponentials are computed side by side.
+constexpr size_t kSoftRows = HWY_MAX_BYTES >= 64 ? 4 : 2;
+
+// Attention's scores of kCount rows, `pitch` apart, to exponentials, and what they are multiplied
+// with in the end. `whole` columns, a whole number of partial sums.
+template <size_t kCount>
+HWY_INLINE void soften_rows(float* scores, int64_t pitch, int64_t whole, float* inverse) {
+  const FloatTag d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  FloatVec most[kCount];
+  for (FloatVec& m : most) m = hn::Set(d, kNever);
+  for (int64_t j = 0; j < whole; j += lanes) {
+    for (size_t r = 0; r < kCount; ++r)
+      most[r] = hn::Max(load_lanes(scores + static_cast<int64_t>(r) * pitch + j), most[r]);
+  }
+  for (FloatVec& m : most) {
+    m = hn::MaxOfLanes(d, m);
+    m = hn::IfThenZeroElse(hn::Eq(m, hn::Set(d, kNever)), m);  // sees nothing: all are exp(-inf)
+  }
+  PartialSums sums[kCount];
+  for (int64_t j = 0; j < whole; j += static_cast<int64_t>(kPartials)) {
+    for (size_t k = 0; k * hn::Lanes(d) < kPartials; ++k) {
+      for (size_t r = 0; r < kCount; ++r) {
+        float* at = scores + static_cast<int64_t>(r) * pitch + j + static_cast<int64_t>(k) * lanes;
+        const FloatVec e = Math::exp_of_negative(hn::Sub(load_lanes(at), most[r]));
+        sums[r].add(e, k);
+        store_lanes(e, at);
+      }
+    }
+  }
+  for (size_t r = 0; r < kCount; ++r) {
+    const float total = sums[r].total();
+    inverse[r] = total == 0.0f ? 0.0f : 1.0f / total;
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace pt2q
 HWY_AFTER_NAMESPACE();

@@ -15,6 +15,9 @@ namespace pt2q {
 bool freeze(GraphModule& module);
 // Drops dropout, alias, contiguous and other identities, and merges equal quantize nodes.
 bool remove_identities(GraphModule& module);
+// Sizes of intermediate tensors are read of the inputs they come from, so that nothing but values
+// hangs on a layer's result.
+bool read_sizes_of_inputs(GraphModule& module);
 // int8 activations become uint8: the same real values, every integer and zero point 128 higher.
 bool int8_to_uint8(GraphModule& module);
 // quantize, dequantize, clip and an equal quantize are one quantize with narrower bounds.
@@ -23,6 +26,8 @@ bool clip_in_quantize(GraphModule& module);
 bool cancel_qdq(GraphModule& module);
 // Moves dequantize below operators that only move, select or clip values.
 bool propagate_int8(GraphModule& module);
+// A quantize behind views of a layer's result moves to the layer.
+bool lift_quantize(GraphModule& module);
 // A quantize below a concatenation of floats moves to the parts.
 bool quantize_before_cat(GraphModule& module);
 // quantize(x, choose_qparams(x)) and the dequantize behind it become one operator each.
@@ -34,6 +39,8 @@ bool fuse_int8_pointwise(GraphModule& module);
 // softmax(q k^T * scale + mask) v in float is one attention operator, which runs in one pass. A row
 // whose mask is -inf everywhere gives zeros, as PyTorch's attention does, not NaN.
 Pass fuse_attention();
+// The same with quantized operands and probabilities works on the integers.
+bool fuse_int8_attention(GraphModule& module);
 // A quantize behind layer norm or attention moves into it.
 Pass fuse_quantized_results();
 // int8 linear layers of one input that feed one attention become one.

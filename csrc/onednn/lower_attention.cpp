@@ -1,4 +1,6 @@
 // Attention written out, softmax(q k^T * scale + mask) v, becomes one scaled_dot_product_attention.
+#include "onednn/lower_attention.h"
+
 #include "base/strings.h"
 #include "onednn/lower.h"
 
@@ -26,21 +28,6 @@ std::string pattern_text(bool scaled, bool masked) {
 bool float32_of_rank(const Node* n, size_t rank) {
   const auto shape = shape_of(n);
   return shape && shape->size() == rank && dtype_of(n) == DType::Float32;
-}
-
-bool same_batch(const SymShape& a, const SymShape& b) {
-  return SymShape(a.begin(), a.end() - 2) == SymShape(b.begin(), b.end() - 2);
-}
-
-// The mask does not enlarge the scores, which keep q's batch dimensions.
-bool mask_fits(const Node* mask, const SymShape& scores) {
-  const auto shape = shape_of(mask);
-  if (!shape || dtype_of(mask) != DType::Float32 || shape->size() > scores.size()) return false;
-  const size_t missing = scores.size() - shape->size();
-  for (size_t d = 0; d < shape->size(); ++d) {
-    if (!((*shape)[d] == SymInt(1)) && !((*shape)[d] == scores[missing + d])) return false;
-  }
-  return true;
 }
 
 bool is_attention(const GraphModule&, const Match& m) {
@@ -89,6 +76,20 @@ void to_attention(GraphModule& module, const Match& m) {
 }
 
 }  // namespace
+
+bool same_batch(const SymShape& a, const SymShape& b) {
+  return SymShape(a.begin(), a.end() - 2) == SymShape(b.begin(), b.end() - 2);
+}
+
+bool mask_fits(const Node* mask, const SymShape& scores) {
+  const auto shape = shape_of(mask);
+  if (!shape || dtype_of(mask) != DType::Float32 || shape->size() > scores.size()) return false;
+  const size_t missing = scores.size() - shape->size();
+  for (size_t d = 0; d < shape->size(); ++d) {
+    if (!((*shape)[d] == SymInt(1)) && !((*shape)[d] == scores[missing + d])) return false;
+  }
+  return true;
+}
 
 Pass fuse_attention() {
   std::vector<Rule> rules;

@@ -1,4 +1,5 @@
 // Freezing, identities, and quantize/dequantize pairs that cancel.
+#include <algorithm>
 #include <map>
 
 #include "base/strings.h"
@@ -31,7 +32,56 @@ bool is_identity(const Node* n) {
          base == "flatten" || base == "expand" || base == "squeeze";
 }
 
+// A dimension of an input.
+struct InputSize {
+  SymInt size;
+  Node* input;
+  int64_t dim;
+  Node* query = nullptr;  // its sym_size, once there is one
+};
+
+std::vector<InputSize> sizes_of(const Graph& graph) {
+  std::vector<InputSize> found;
+  for (Node* n = graph.first(); n != nullptr; n = n->next()) {
+    const auto shape = n->opcode() == OpCode::Placeholder ? shape_of(n) : std::nullopt;
+    for (size_t d = 0; shape && d < shape->size(); ++d) {
+      const SymInt& size = (*shape)[d];
+      const auto same = [&](const InputSize& s) { return s.size == size; };
+      if (!size.is_constant() && std::none_of(found.begin(), found.end(), same))
+        found.push_back({size, n, static_cast<int64_t>(d)});
+    }
+  }
+  return found;
+}
+
 }  // namespace
+
+bool read_sizes_of_inputs(GraphModule& module) {
+  Graph& graph = module.graph();
+  std::vector<InputSize> known = sizes_of(graph);
+  Node* first = graph.first();
+  while (first != nullptr && first->opcode() == OpCode::Placeholder) first = first->next();
+  bool changed = false;
+  for (Node* n : graph.nodes()) {
+    if (!n->is_call("aten.sym_size.int") || !n->arg(1).is<int64_t>()) continue;
+    const auto shape = shape_of(n->arg_node(0));
+    if (!shape) continue;
+    const int64_t dim = wrap_dim(n->arg(1).to_int(), static_cast<int64_t>(shape->size()));
+    const SymInt& size = (*shape)[static_cast<size_t>(dim)];
+    const auto it = std::find_if(known.begin(), known.end(),
+                                 [&](const InputSize& s) { return s.size == size; });
+    if (it == known.end()) continue;
+    if (it->query == nullptr) {
+      const auto point = graph.inserting_before(first);
+      it->query = graph.call_function("aten.sym_size.int", {it->input, it->dim});
+      it->query->meta.val = n->meta.val;
+    }
+    n->replace_all_uses_with(it->query);
+    graph.erase_node(n);
+    changed = true;
+  }
+  return changed;
+}
 
 bool freeze(GraphModule& module) {
   Graph& graph = module.graph();

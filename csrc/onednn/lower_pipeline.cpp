@@ -11,15 +11,22 @@ namespace pt2q {
 // layers does not hide the quantize at its end, and pairs that cancel go then. Integer fusion comes
 // before float fusion, which takes what is left; attention goes first, because its products would
 // be taken one by one, and then a quantize behind it moves in. Casts to bfloat16 come when batch
-// norms are gone, and before patterns look through them.
+// norms are gone, and before patterns look through them; attention of integers comes before them,
+// because there is nothing in it to cast.
 std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
   std::vector<Pass> passes = {
       {"freeze", "Constant subgraphs become attributes; weights stay integers.", freeze},
       {"remove_identities", "Dropout, aliases and other identities go.", remove_identities},
+      {"read_sizes_of_inputs", "Sizes are read of the inputs they come from.",
+       read_sizes_of_inputs},
       {"fold_conv_bn", "Batch norms are folded into the operator in front of them.", fold_conv_bn},
-      {"cast_to_bfloat16", "Convolutions and matrix products take bfloat16.", cast_to_bfloat16},
       {"int8_to_uint8", "Activations are unsigned, as the CPU's instructions want them.",
        int8_to_uint8},
+      {"fuse_int8_attention", "Attention of quantized operands works on the integers.",
+       fuse_int8_attention},
+      {"lift_quantize", "A quantize behind views of a layer's result moves to the layer.",
+       lift_quantize},
+      {"cast_to_bfloat16", "Convolutions and matrix products take bfloat16.", cast_to_bfloat16},
       {"clip_in_quantize", "Clipping of quantized values narrows the quantize in front of it.",
        clip_in_quantize},
       {"propagate_int8", "Operators that only move values work on integers.", propagate_int8},

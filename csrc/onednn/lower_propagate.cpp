@@ -110,6 +110,31 @@ bool push_below_cat(GraphModule& module, Node* n) {
   return true;
 }
 
+// Views that keep all values.
+bool rearranges(const Node* n) {
+  static const std::set<std::string> kNames = {
+      "aten.view.default",     "aten.reshape.default",    "aten._unsafe_view.default",
+      "aten.permute.default",  "aten.transpose.int",      "aten.t.default",
+      "aten.unflatten.int",    "aten.flatten.using_ints", "aten.squeeze.dim",
+      "aten.unsqueeze.default"};
+  return n->op_or_null() != nullptr && kNames.count(n->target()) > 0;
+}
+
+// The layer whose result reaches `n` through views that nothing else reads; null if there is none,
+// or no view between.
+Node* layer_behind(const GraphModule& module, Node* n) {
+  const auto read_once = [](const Node* x) { return x->users().size() == 1; };
+  if (!rearranges(n)) return nullptr;
+  while (rearranges(n) && read_once(n) && n->arg_node(0) != nullptr) n = n->arg_node(0);
+  static const std::set<std::string> kLayers = {"aten.linear.default", "aten.conv1d.default",
+                                                "aten.conv2d.default", "aten.addmm.default"};
+  const bool layer = n->op_or_null() != nullptr && kLayers.count(n->target()) > 0;
+  return layer && read_once(n) && dtype_of(n) == DType::Float32 && n->arg_node(0) != nullptr &&
+                 read_dequantize(module, n->arg_node(0)).has_value()
+             ? n
+             : nullptr;
+}
+
 // The quantize that is all that uses `n`.
 Node* only_quantize(Node* n) {
   Node* user = n->users().size() == 1 ? n->users()[0] : nullptr;
@@ -148,6 +173,29 @@ bool pull_above_cat(GraphModule& module, Node* n) {
 }
 
 }  // namespace
+
+bool lift_quantize(GraphModule& module) {
+  Graph& graph = module.graph();
+  bool changed = false;
+  for (Node* n : graph.nodes()) {
+    const auto q = n->erased() ? std::nullopt : read_quantize(module, n);
+    Node* layer = q ? layer_behind(module, q->input) : nullptr;
+    if (layer == nullptr) continue;
+    Node* next = layer->users()[0];
+    const auto point = graph.inserting_before(next);
+    std::vector<Value> args = n->args();
+    args[0] = layer;
+    Node* codes = graph.call_function(n->target(), std::move(args));
+    codes->meta = layer->meta;
+    codes->meta.val = infer_node(*codes);
+    next->replace_input_with(layer, codes);
+    for (Node* view = next; view != n; view = view->users()[0]) view->meta.val = infer_node(*view);
+    n->replace_all_uses_with(q->input);
+    graph.erase_node(n);
+    changed = true;
+  }
+  return changed;
+}
 
 bool quantize_before_cat(GraphModule& module) {
   bool changed = false;

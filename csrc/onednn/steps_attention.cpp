@@ -1,11 +1,12 @@
-// Attention of float32, or of bfloat16 where the CPU multiplies it, in one pass; the result is
-// quantized on the way where that is asked for.
+// Attention of float32, of bfloat16 where the CPU multiplies it, or of quantized operands, in one
+// pass; the result is quantized on the way where that is asked for.
 #include <cmath>
 #include <type_traits>
 
 #include "base/strings.h"
 #include "kernels/attention.h"
 #include "kernels/attention_bf16.h"
+#include "kernels/attention_int8.h"
 #include "onednn/kernel_step.h"
 #include "onednn/step_makers.h"
 #include "onednn/steps_norm.h"
@@ -88,6 +89,48 @@ bool describe_operands(const Operand& q, const Operand& k, const Operand& v, Att
   return true;
 }
 
+// Query, key, value and mask, if there is one; what they say of the shape.
+bool read_operands(PlanBuilder& builder, const Node& node, DType dtype, AttentionShape* shape,
+                   std::vector<int>* inputs, std::string* why) {
+  Operand q, k, v;
+  if (!read_operand(builder, node, kQuery, dtype, &q) ||
+      !read_operand(builder, node, kKey, dtype, &k) ||
+      !read_operand(builder, node, kValue, dtype, &v) || !describe_operands(q, k, v, shape)) {
+    *why = "operands of another rank, dtype or batch shape";
+    return false;
+  }
+  int mask = -1;
+  if (!read_mask(builder, node, {shape->batch, shape->heads, shape->length, shape->source}, shape,
+                 &mask)) {
+    *why = "a mask of another shape or dtype";
+    return false;
+  }
+  *inputs = {q.id, k.id, v.id};
+  if (mask >= 0) inputs->push_back(mask);
+  return true;
+}
+
+// Heads side by side in a row: what follows, transpose and reshape to [B, L, H * E], is a view.
+int new_result(PlanBuilder& builder, const Node& node, AttentionShape* shape) {
+  const Shape sizes = builder.result_sizes(node);
+  const int64_t row = shape->heads * shape->value_depth;
+  const Shape strides = {shape->length * row, shape->value_depth, row, 1};
+  set_strides(shape->out, strides);
+  return builder.new_value(sizes, sizes.size() == 3 ? contiguous_strides(sizes) : strides,
+                           builder.result_meta(node).dtype);
+}
+
+void add_step(PlanBuilder& builder, const Node& node, const AttentionShape& shape,
+              const std::string& kernel, const std::vector<int>& inputs, int out,
+              std::function<void(RunContext&)> run) {
+  auto step = std::make_unique<KernelStep>(std::move(run));
+  step->info = builder.describe(node, kernel, out);
+  step->info.flops = 2.0 * static_cast<double>(shape.batch * shape.heads * shape.length) *
+                     static_cast<double>(shape.source * (shape.depth + shape.value_depth));
+  builder.add(std::move(step), inputs, {out});
+  builder.bind(node, out);
+}
+
 struct AttentionPlan {
   AttentionShape shape;
   std::vector<int> inputs;  // query, key, value, and the mask if there is one
@@ -134,51 +177,65 @@ void run_attention(const AttentionPlan& p, RunContext& ctx) {
 }
 
 bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
-  Operand q, k, v;
   AttentionPlan plan;
   AttentionShape& shape = plan.shape;
   const int query = builder.tensor_arg(node, kQuery);
   plan.half = query >= 0 && builder.value(query).dtype == DType::BFloat16;
   if (plan.half && !kernels::has_attention_bf16()) return false;  // runs widened
-  const DType operands = plan.half ? DType::BFloat16 : DType::Float32;
-  if (builder.plain_arg(node, kDropout).to_double() != 0.0 ||
-      !read_operand(builder, node, kQuery, operands, &q) ||
-      !read_operand(builder, node, kKey, operands, &k) ||
-      !read_operand(builder, node, kValue, operands, &v) || !describe_operands(q, k, v, &shape) ||
-      (plan.half && !kernels::attention_bf16_fits(shape))) {
-    *why = "operands of another rank, dtype or batch shape";
+  if (builder.plain_arg(node, kDropout).to_double() != 0.0) {
+    *why = "dropout";
     return false;
   }
-  int mask = -1;
-  if (!read_mask(builder, node, {shape.batch, shape.heads, shape.length, shape.source}, &shape,
-                 &mask)) {
-    *why = "a mask of another shape or dtype";
+  const DType operands = plan.half ? DType::BFloat16 : DType::Float32;
+  if (!read_operands(builder, node, operands, &shape, &plan.inputs, why)) return false;
+  if (plan.half && !kernels::attention_bf16_fits(shape)) {
+    *why = "a depth that the bfloat16 kernel does not take";
     return false;
   }
   shape.causal = builder.plain_arg(node, kCausal).to_bool();
   const Value scale = builder.plain_arg(node, kScale);
   shape.scale = static_cast<float>(
       scale.is_none() ? 1.0 / std::sqrt(static_cast<double>(shape.depth)) : scale.to_double());
-  // Heads side by side in a row: what follows, transpose and reshape to [B, L, H * E], is a view.
-  const Shape sizes = builder.result_sizes(node);
-  const int64_t row = shape.heads * shape.value_depth;
-  const Shape out_strides = {shape.length * row, shape.value_depth, row, 1};
-  set_strides(shape.out, out_strides);
   plan.dtype = builder.result_meta(node).dtype;
-  plan.out = builder.new_value(sizes, sizes.size() == 3 ? contiguous_strides(sizes) : out_strides,
-                               plan.dtype);
-  plan.boolean = mask >= 0 && builder.value(mask).dtype == DType::Bool;
-  plan.inputs = {q.id, k.id, v.id};
-  if (mask >= 0) plan.inputs.push_back(mask);
+  plan.out = new_result(builder, node, &shape);
+  plan.boolean = plan.inputs.size() > 3 && builder.value(plan.inputs[3]).dtype == DType::Bool;
   if (plan.dtype == DType::UInt8 || plan.dtype == DType::Int8)
     plan.to = read_result_params(builder, node, ops::kQAttentionTail);
-  auto step = std::make_unique<KernelStep>([plan](RunContext& ctx) { run_attention(plan, ctx); });
-  step->info =
-      builder.describe(node, plan.half ? "pt2q attention bf16" : "pt2q attention", plan.out);
-  step->info.flops = 2.0 * static_cast<double>(shape.batch * shape.heads * shape.length) *
-                     static_cast<double>(shape.source * (shape.depth + shape.value_depth));
-  builder.add(std::move(step), plan.inputs, {plan.out});
-  builder.bind(node, plan.out);
+  add_step(builder, node, shape, plan.half ? "pt2q attention bf16" : "pt2q attention", plan.inputs,
+           plan.out, [plan](RunContext& ctx) { run_attention(plan, ctx); });
+  return true;
+}
+
+struct Int8AttentionPlan : AttentionPlan {
+  kernels::AttentionQuant quant;
+
+  template <typename Out>
+  void run(RunContext& ctx) const {
+    kernels::attention_int8(shape, quant, ctx.data<const uint8_t>(inputs[0]),
+                            ctx.data<const uint8_t>(inputs[1]), ctx.data<const uint8_t>(inputs[2]),
+                            mask(ctx), ctx.data<Out>(out), to);
+  }
+};
+
+bool make_int8_attention(PlanBuilder& builder, const Node& node, std::string* why) {
+  Int8AttentionPlan plan;
+  if (!read_operands(builder, node, DType::UInt8, &plan.shape, &plan.inputs, why)) return false;
+  const std::vector<Value>& args = builder.plain_args(node);
+  plan.shape.scale = static_cast<float>(args[ops::kInt8AttentionScale].to_double());
+  plan.quant = ops::int8_attention_quant(args);
+  plan.to = ops::int8_attention_result(args);
+  if (!kernels::attention_int8_fits(plan.shape)) {
+    *why = "a depth or a number of keys that the kernel does not take";
+    return false;
+  }
+  plan.dtype = builder.result_meta(node).dtype;
+  plan.out = new_result(builder, node, &plan.shape);
+  add_step(builder, node, plan.shape, "pt2q attention int8", plan.inputs, plan.out,
+           [plan](RunContext& ctx) {
+             if (plan.dtype == DType::UInt8) return plan.run<uint8_t>(ctx);
+             if (plan.dtype == DType::Int8) return plan.run<int8_t>(ctx);
+             plan.run<float>(ctx);
+           });
   return true;
 }
 
@@ -187,6 +244,7 @@ bool make_attention(PlanBuilder& builder, const Node& node, std::string* why) {
 void add_attention_steps(StepMakerMap& makers) {
   makers["aten.scaled_dot_product_attention.default"] = make_attention;
   makers["pt2q.qattention.default"] = make_attention;
+  makers["pt2q.attention_int8.default"] = make_int8_attention;
 }
 
 }  // namespace pt2q

@@ -63,7 +63,7 @@ Value infer_attention(const Args& args) {
   return codes_of(args, kQAttentionTail, op.infer(float_args(args, op, kQAttentionTail, &values)));
 }
 
-Value attention(const Args& args) {
+Value quantized_attention(const Args& args) {
   const OpDef& op = op_table().get(kAttention);
   std::vector<Value> values;
   return quantized(args, kQAttentionTail,
@@ -86,7 +86,7 @@ void register_lowered_rows(OpTable& t) {
                      "dropout_p=0.0, bool is_causal=False, *, float? scale=None, bool "
                      "enable_gqa=False, ",
                      tail, "Tensor"),
-                 infer_attention, attention);
+                 infer_attention, quantized_attention);
 }
 
 }  // namespace pt2q

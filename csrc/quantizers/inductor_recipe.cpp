@@ -72,7 +72,8 @@ InductorRecipe make_x86() {
                  {"adaptive_avg_pool2d", "aten.adaptive_avg_pool2d.default"},
                  {"flatten", kFlatten},
                  {"matmul", "aten.matmul.default"},
-                 {"mul", "aten.mul.Tensor"}};
+                 {"mul", "aten.mul.Tensor"},
+                 {"scaled_dot_product_attention", kAttentionOp}};
   r.modules = {{"Conv2d", "aten.conv2d.default"},
                {"Linear", "aten.linear.default"},
                {"MaxPool2d", kMaxPool},

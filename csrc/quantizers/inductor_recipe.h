@@ -37,6 +37,10 @@ const InductorRecipe& arm_inductor_recipe();
 using PatternFilter = std::function<bool(const std::vector<Node*>&)>;
 void annotate_with_recipe(GraphModule& model, const InductorRecipe& recipe, const ConfigPtr& config,
                           const PatternFilter& filter);
+// Attention operators written out, for their products to be annotated: these nodes are marked.
+inline constexpr const char* kAttentionOp = "aten.scaled_dot_product_attention.default";
+void write_out_attention(GraphModule& model);
+bool is_of_attention(const Node* node);
 // Output sharing of the operators that keep int8 data int8; after all configurations.
 void share_outputs(GraphModule& model, const InductorRecipe& recipe);
 

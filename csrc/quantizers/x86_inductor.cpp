@@ -55,6 +55,10 @@ PatternFilter count_filter(OpSet ops, std::string what) {
   };
 }
 
+bool products_of_attention(const std::vector<Node*>& nodes) {
+  return std::all_of(nodes.begin(), nodes.end(), is_of_attention);
+}
+
 }  // namespace
 
 bool X86InductorQuantizer::must_skip(const ConfigPtr& config) const {
@@ -146,13 +150,22 @@ X86InductorQuantizer& X86InductorQuantizer::set_module_name_qconfig(const std::s
   return *this;
 }
 
+void X86InductorQuantizer::transform_for_annotation(GraphModule& model) {
+  for (const auto& [op, config] : operator_type_) {
+    const QuantizationSpec* spec = activation_spec(config);
+    if (op == kAttentionOp && spec != nullptr && !spec->is_dynamic) write_out_attention(model);
+  }
+}
+
 void X86InductorQuantizer::annotate(GraphModule& model) {
   const InductorRecipe& r = recipe();
   for (const auto& [path, config] : module_name_) {
     annotate_with_recipe(model, r, config, module_name_filter(path));
   }
   for (const auto& [op, config] : operator_type_) {
-    annotate_with_recipe(model, r, config, count_filter(with_padding_form(op), op));
+    annotate_with_recipe(model, r, config,
+                         op == kAttentionOp ? PatternFilter(products_of_attention)
+                                            : count_filter(with_padding_form(op), op));
   }
   if (global_) {
     annotate_with_recipe(model, r, global_,

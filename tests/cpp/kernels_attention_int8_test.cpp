@@ -1,7 +1,7 @@
 // Attention of quantized operands against its definition, bit for bit, and against float attention.
 #include "attention_case.h"
-#include "isa_cap.h"
 #include "kernels/attention_int8.h"
+#include "kernels/attention_int8_words.h"
 #include "kernels_test_util.h"
 
 namespace pt2q::kernels {
@@ -48,15 +48,17 @@ struct Operands {
 template <typename Out>
 void check_bits(const AttentionShape& s, const AttentionQuant& quant, const Operands& o,
                 const AttentionMask& mask, size_t results, const QuantParams& to) {
-  std::vector<Out> want(results, Out(7)), got(results, Out(9)), again(results);
+  std::vector<Out> want(results, Out(7)), got(results, Out(9));
   attention_int8_reference(s, quant, o.qc.data(), o.kc.data(), o.vc.data(), mask, want.data(), to);
   attention_int8(s, quant, o.qc.data(), o.kc.data(), o.vc.data(), mask, got.data(), to);
   EXPECT_TRUE(same_bits(got, want));
-  const int threads = num_threads();
-  set_num_threads(3);
-  attention_int8(s, quant, o.qc.data(), o.kc.data(), o.vc.data(), mask, again.data(), to);
-  set_num_threads(threads);
-  EXPECT_TRUE(same_bits(again, want));
+  for_each_route([&] {
+    std::vector<Out> other(results);
+    attention_int8(s, quant, o.qc.data(), o.kc.data(), o.vc.data(), mask, other.data(), to);
+    EXPECT_TRUE(same_bits(other, want));
+    attention_int8_words(s, quant, o.qc.data(), o.kc.data(), o.vc.data(), mask, other.data(), to);
+    EXPECT_TRUE(same_bits(other, want));
+  });
 }
 
 // An additive mask of one row per query; row 1 sees nothing.
@@ -99,7 +101,6 @@ void check(const Case& c, const AttentionQuant& quant = kQuant) {
 }
 
 TEST(AttentionInt8, EqualsTheReferenceBitForBit) {
-  if (!has_attention_int8()) GTEST_SKIP() << "this CPU has no AVX512-VNNI";
   check({2, 3, 1, 5, 7, 8, 16, false, Case::none});
   check({1, 2, 1, 33, 70, 20, 48, false, Case::none});
   check({1, 1, 1, 64, 64, 64, 64, false, Case::none});
@@ -111,7 +112,6 @@ TEST(AttentionInt8, EqualsTheReferenceBitForBit) {
 }
 
 TEST(AttentionInt8, TakesAnyParametersOfTheProbabilities) {
-  if (!has_attention_int8()) GTEST_SKIP() << "this CPU has no AVX512-VNNI";
   AttentionQuant quant = kQuant;
   for (const QuantParams& p : {QuantParams{0.002, 0, 0, 255}, QuantParams{0.009, 13, 0, 127},
                                QuantParams{1e-5, 0, 0, 255}, QuantParams{0.5, 3, 5, 200}}) {
@@ -124,7 +124,6 @@ TEST(AttentionInt8, TakesAnyParametersOfTheProbabilities) {
 }
 
 TEST(AttentionInt8, NanInAMaskGivesTheLeastCodes) {
-  if (!has_attention_int8()) GTEST_SKIP() << "this CPU has no AVX512-VNNI";
   const Case c{1, 1, 1, 2, 8, 4, 16, false, Case::none};
   const Operands o(c, kQuant);
   std::vector<float> added(16);
@@ -134,15 +133,13 @@ TEST(AttentionInt8, NanInAMaskGivesTheLeastCodes) {
   check_bits<float>(shape_of(c), kQuant, o, mask, 32, {});
 }
 
-TEST(AttentionInt8, SuitsWholeWordsAndVectorsWhereTheCpuHasIt) {
+TEST(AttentionInt8, SuitsWholeWordsAndVectors) {
   const AttentionShape whole = shape_of({1, 1, 1, 4, 4, 8, 16, false, Case::none});
-  EXPECT_EQ(attention_int8_fits(whole), has_attention_int8());
+  EXPECT_TRUE(attention_int8_fits(whole));
   EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 6, 16, false, Case::none})));
   EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
   EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 8, 16, true, Case::none})));
   EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 40000, 8, 16, false, Case::none})));
-  const testing::IsaCap cap(Isa::avx512);
-  EXPECT_FALSE(attention_int8_fits(whole));
 }
 
 }  // namespace

@@ -54,6 +54,7 @@ class X86InductorQuantizer : public Quantizer {
   // Warns when none is set.
   ConfigPtr get_global_quantization_config() const;
   // "conv2d", "linear", "matmul", "mul", "cat" ...; an unknown name warns and changes nothing.
+  // "scaled_dot_product_attention": written out, so that both products have quantized operands.
   X86InductorQuantizer& set_function_type_qconfig(const std::string& function, ConfigPtr config);
   // "Conv2d", "Linear", "MaxPool2d" ...
   X86InductorQuantizer& set_module_type_qconfig(const std::string& type, ConfigPtr config);
@@ -62,6 +63,7 @@ class X86InductorQuantizer : public Quantizer {
   X86InductorQuantizer& set_module_name_qconfig(const std::string& path, ConfigPtr config,
                                                 bool activation_only = false);
 
+  void transform_for_annotation(GraphModule& model) override;
   void annotate(GraphModule& model) override;
   std::vector<OperatorConfig> quantization_capabilities() const;
   std::string class_name() const override { return "X86InductorQuantizer"; }

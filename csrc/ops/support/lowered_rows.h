@@ -4,10 +4,21 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
+
+#include "kernels/attention_int8.h"
+#include "pt2q/value.h"
 
 namespace pt2q::ops {
 
 constexpr size_t kQNormTail = 5;
 constexpr size_t kQAttentionTail = 8;
+
+// pt2q.attention_int8: uint8 query, key and value, mask, scale, then scale and zero point of each
+// and of the probabilities, whose bounds follow; the result's parameters from the tail on.
+constexpr size_t kInt8AttentionScale = 4;
+constexpr size_t kInt8AttentionTail = 15;
+kernels::AttentionQuant int8_attention_quant(const std::vector<Value>& args);
+QuantParams int8_attention_result(const std::vector<Value>& args);
 
 }  // namespace pt2q::ops
