@@ -111,6 +111,7 @@ void ConvConstants::set(const QConvSpec& given, std::shared_ptr<const PackedWeig
     tile = weights->route.emulated ? &tile_table_portable() : &tile_table_amx();
     fused = epilogue.fast && tile->flush[0] != nullptr;
   }
+  set_narrow();
   std::vector<int32_t> start;
   for (const int32_t sum : weights->sums) start.push_back(-zero * sum);
   zero_init = std::all_of(start.begin(), start.end(), [](int32_t x) { return x == 0; });
@@ -229,6 +230,7 @@ void ConvPlan::run_task(const Run& r, int64_t index, uint8_t* slot) const {
   const int64_t blocks = spec.shape.groups * blocks_per_group();
   t.panel0 = first_panel(blocks * panel_task / panel_tasks);
   t.panel1 = first_panel(blocks * (panel_task + 1) / panel_tasks);
+  if (is_narrow()) return narrow_task(r, t, slot);
   fill_frames(r, t, slot);
   tile != nullptr ? tile_task(r, t, slot) : dot_task(r, t, slot);
 }
@@ -315,7 +317,8 @@ void QConv::set_dst_stride(int64_t elements) { change_dst_stride(kKind, elements
 
 std::string QConv::describe() const {
   static const char* const kModes[] = {"direct", "flat", "expanded", "im2col", "window"};
-  return plan_->weights->route.name() + " " + kModes[static_cast<int>(plan_->frame.mode)] + " " +
+  return plan_->weights->route.name() + " " +
+         (plan_->is_narrow() ? "narrow" : kModes[static_cast<int>(plan_->frame.mode)]) + " " +
          shape_text(plan_->spec.shape);
 }
 
@@ -323,7 +326,7 @@ Saturation QConv::saturation() const {
   const PackedWeights& w = *plan_->weights;
   Saturation s;
   s.src_max = w.src_max;
-  if (w.route.tiles() || w.route.dot == DotKind::vnni) return s;
+  if (w.route.tiles() || w.route.dot == DotKind::vnni || plan_->is_narrow()) return s;
   s.max_pair_sum = w.max_pair_sum;
   s.kind = w.max_pair_sum <= Saturation::kLimit ? Saturation::Kind::bounded
                                                 : Saturation::Kind::exact_route;

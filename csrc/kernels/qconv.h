@@ -121,6 +121,7 @@ struct PackedWeights {
   std::vector<uint16_t> dot_quads;
   std::vector<int64_t> block_at;  // first byte of each block
   AlignedBuffer data;
+  AlignedBuffer narrow;  // of few channels: see qconv_narrow.h
   int32_t src_max = 255;
 };
 

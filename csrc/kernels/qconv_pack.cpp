@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "base/parallel.h"
 #include "kernels/qconv.h"
+#include "kernels/qconv_narrow.h"
 #include "pt2q/error.h"
 
 namespace pt2q::kernels {
@@ -158,6 +159,15 @@ void fill_panels(const Packer& packer) {
   if (mixed) fill_mixed(out, panels);
 }
 
+AlignedBuffer narrow_weights(const WeightShape& shape, const int8_t* weights) {
+  AlignedBuffer out(static_cast<size_t>(shape.out_c * narrow_depth(shape.in_c)));
+  for (int64_t c = 0; c < shape.out_c; ++c) {
+    std::memcpy(out.data() + c * narrow_depth(shape.in_c), weights + c * shape.in_c,
+                static_cast<size_t>(shape.in_c));
+  }
+  return out;
+}
+
 void check_shape(const WeightShape& s) {
   if (s.out_c < 1 || s.in_c < 1 || s.kernel_h < 1 || s.kernel_w < 1 || s.groups < 1 ||
       s.dilation_w < 1) {
@@ -228,6 +238,7 @@ std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, cons
   out->tap_sums.assign((out->tap_quads.size() - 1) * channels, 0);
   out->sums.assign(channels, 0);
   fill_panels({shape, weights, *out});
+  if (is_narrow(shape)) out->narrow = narrow_weights(shape, weights);
   for (size_t i = 0; i < out->tap_sums.size(); ++i) out->sums[i % channels] += out->tap_sums[i];
   return out;
 }

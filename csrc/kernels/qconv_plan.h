@@ -8,6 +8,7 @@
 
 #include "kernels/qconv.h"
 #include "kernels/qconv_frame.h"
+#include "kernels/qconv_narrow.h"
 
 namespace pt2q::kernels {
 
@@ -25,12 +26,17 @@ struct ConvConstants {
   EpilogueFn epilogue_fn = nullptr;
   const DotTable* dot = nullptr;
   const TileTable* tile = nullptr;
-  SharedArray<int32_t> init;  // accumulator start per padded channel
-  bool zero_init = false;     // all of them 0
-  bool fused = false;         // tile blocks are stored by TileTable::fused
-  bool stores = false;        // vector blocks are stored by the micro-kernel
+  SharedArray<int32_t> init;                     // accumulator start per padded channel
+  bool zero_init = false;                        // all of them 0
+  bool fused = false;                            // tile blocks are stored by TileTable::fused
+  bool stores = false;                           // vector blocks are stored by the micro-kernel
+  NarrowFn narrow = nullptr;                     // not null: direct plans use it
+  SharedArray<float> narrow_scale, narrow_bias;  // of kNarrowPixels pixels
 
   void set(const QConvSpec& given, std::shared_ptr<const PackedWeights> packed);
+
+ private:
+  void set_narrow();
 };
 
 struct ConvPlan : ConvConstants {
@@ -85,6 +91,7 @@ struct ConvPlan : ConvConstants {
   // Plans for spec.shape.
   void build();
   void run(const Run& r) const;
+  bool is_narrow() const { return narrow != nullptr && frame.mode == FrameMode::direct; }
 
  private:
   void plan_tasks();
@@ -94,6 +101,7 @@ struct ConvPlan : ConvConstants {
   uint8_t* frames(uint8_t* slot) const { return slot + 2 * kAccInts * 4 + kTilePixels * 64; }
 
   struct DotOut;
+  void narrow_task(const Run& r, const Task& t, uint8_t* slot) const;
   void dot_task(const Run& r, const Task& t, uint8_t* slot) const;
   void dot_panels(const Run& r, const Task& t, int64_t row, int64_t count, uint8_t* slot,
                   int32_t* acc) const;

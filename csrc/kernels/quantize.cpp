@@ -16,6 +16,22 @@ void quantize_run(const float* x, size_t n, const QuantParams& params, Q* q) {
   map_lanes(x, n, q, QuantizeLanes(params));
 }
 
+// The last vector of a row overlaps the one before.
+template <typename Q>
+void quantize_apart_run(const float* x, int64_t rows, int64_t width, const QuantParams& params,
+                        Q* q, int64_t stride) {
+  const QuantizeLanes f(params);
+  const auto lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  for (int64_t r = 0; r < rows; ++r, x += width, q += stride) {
+    if (width < lanes) {
+      map_lanes(x, static_cast<size_t>(width), q, f);
+      continue;
+    }
+    for (int64_t i = 0; i + lanes <= width; i += lanes) store_lanes(f(load_lanes(x + i)), q + i);
+    store_lanes(f(load_lanes(x + width - lanes)), q + width - lanes);
+  }
+}
+
 template <typename Q>
 void dequantize_run(const Q* q, size_t n, const QuantParams& params, float* x) {
   map_lanes(q, n, x, DequantizeLanes(params));
@@ -110,28 +126,32 @@ void channel_rows(const In* in, int64_t begin, int64_t end, int64_t channels, in
   }
 }
 
-#define PT2Q_QUANTIZE_RUNS(NAME, Q)                                                           \
-  void quantize_##NAME(const float* x, size_t n, const QuantParams& p, Q* q) {                \
-    quantize_run(x, n, p, q);                                                                 \
-  }                                                                                           \
-  void dequantize_##NAME(const Q* q, size_t n, const QuantParams& p, float* x) {              \
-    dequantize_run(q, n, p, x);                                                               \
-  }                                                                                           \
-  void requantize_##NAME##_u8(const Q* q, size_t n, const QuantParams& from,                  \
-                              const QuantParams& to, uint8_t* out) {                          \
-    requantize_run(q, n, from, to, out);                                                      \
-  }                                                                                           \
-  void requantize_##NAME##_s8(const Q* q, size_t n, const QuantParams& from,                  \
-                              const QuantParams& to, int8_t* out) {                           \
-    requantize_run(q, n, from, to, out);                                                      \
-  }                                                                                           \
-  void quantize_channels_##NAME(const float* x, int64_t begin, int64_t end, int64_t channels, \
-                                int64_t inner, const ChannelQuantParams& p, Q* q) {           \
-    channel_rows<ChannelQuantize>(x, begin, end, channels, inner, p, q);                      \
-  }                                                                                           \
-  void dequantize_channels_##NAME(const Q* q, int64_t begin, int64_t end, int64_t channels,   \
-                                  int64_t inner, const ChannelQuantParams& p, float* x) {     \
-    channel_rows<ChannelDequantize>(q, begin, end, channels, inner, p, x);                    \
+#define PT2Q_QUANTIZE_RUNS(NAME, Q)                                                             \
+  void quantize_##NAME(const float* x, size_t n, const QuantParams& p, Q* q) {                  \
+    quantize_run(x, n, p, q);                                                                   \
+  }                                                                                             \
+  void quantize_apart_##NAME(const float* x, int64_t rows, int64_t width, const QuantParams& p, \
+                             Q* q, int64_t stride) {                                            \
+    quantize_apart_run(x, rows, width, p, q, stride);                                           \
+  }                                                                                             \
+  void dequantize_##NAME(const Q* q, size_t n, const QuantParams& p, float* x) {                \
+    dequantize_run(q, n, p, x);                                                                 \
+  }                                                                                             \
+  void requantize_##NAME##_u8(const Q* q, size_t n, const QuantParams& from,                    \
+                              const QuantParams& to, uint8_t* out) {                            \
+    requantize_run(q, n, from, to, out);                                                        \
+  }                                                                                             \
+  void requantize_##NAME##_s8(const Q* q, size_t n, const QuantParams& from,                    \
+                              const QuantParams& to, int8_t* out) {                             \
+    requantize_run(q, n, from, to, out);                                                        \
+  }                                                                                             \
+  void quantize_channels_##NAME(const float* x, int64_t begin, int64_t end, int64_t channels,   \
+                                int64_t inner, const ChannelQuantParams& p, Q* q) {             \
+    channel_rows<ChannelQuantize>(x, begin, end, channels, inner, p, q);                        \
+  }                                                                                             \
+  void dequantize_channels_##NAME(const Q* q, int64_t begin, int64_t end, int64_t channels,     \
+                                  int64_t inner, const ChannelQuantParams& p, float* x) {       \
+    channel_rows<ChannelDequantize>(q, begin, end, channels, inner, p, x);                      \
   }
 PT2Q_QUANTIZE_RUNS(u8, uint8_t)
 PT2Q_QUANTIZE_RUNS(s8, int8_t)
@@ -152,6 +172,8 @@ namespace {
 
 HWY_EXPORT(quantize_u8);
 HWY_EXPORT(quantize_s8);
+HWY_EXPORT(quantize_apart_u8);
+HWY_EXPORT(quantize_apart_s8);
 HWY_EXPORT(dequantize_u8);
 HWY_EXPORT(dequantize_s8);
 HWY_EXPORT(requantize_u8_u8);
@@ -192,6 +214,14 @@ void run_channels(Run* run, const In* in, int64_t outer, int64_t channels, int64
   template <>                                                                                 \
   void quantize(const float* x, int64_t n, const QuantParams& params, Q* q) {                 \
     run_chunks(HWY_DYNAMIC_DISPATCH(quantize_##NAME), x, n, q, params);                       \
+  }                                                                                           \
+  template <>                                                                                 \
+  void quantize_apart(const float* x, int64_t rows, int64_t width, const QuantParams& params, \
+                      Q* q, int64_t stride) {                                                 \
+    const auto run = HWY_DYNAMIC_DISPATCH(quantize_apart_##NAME);                             \
+    parallel_for(rows, kGrain / (width + 1) + 1, [&](int64_t begin, int64_t end) {            \
+      run(x + begin * width, end - begin, width, params, q + begin * stride, stride);         \
+    });                                                                                       \
   }                                                                                           \
   template <>                                                                                 \
   void dequantize(const Q* q, int64_t n, const QuantParams& params, float* x) {               \

@@ -31,6 +31,10 @@ struct QuantParams {
 // --- per tensor, same layout -------------------------------------------------------------------
 template <typename Q>
 void quantize(const float* x, int64_t n, const QuantParams& params, Q* q);
+// Rows of `width` elements, `stride` elements apart in q (at least width) and dense in x.
+template <typename Q>
+void quantize_apart(const float* x, int64_t rows, int64_t width, const QuantParams& params, Q* q,
+                    int64_t stride);
 template <typename Q>
 void dequantize(const Q* q, int64_t n, const QuantParams& params, float* x);
 // quantize(dequantize(q, from), to) in one pass.

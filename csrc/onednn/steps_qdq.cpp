@@ -1,5 +1,4 @@
 // Per-tensor quantize and dequantize; 4-D tensors become channels last on the way.
-#include "base/parallel.h"
 #include "base/strings.h"
 #include "kernels/layout.h"
 #include "kernels/quantize.h"
@@ -16,11 +15,7 @@ QuantParams params_of(const PlanBuilder& b, const Node& n) { return read_result_
 template <typename Q>
 void quantize_rows(const float* x, int64_t n, const QuantParams& params, const Rows& rows, Q* y) {
   if (rows.stride == 0) return quantize(x, n, params, y);
-  constexpr int64_t kGrain = 16384;  // elements
-  parallel_for(n / rows.width, kGrain / rows.width + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r)
-      quantize(x + r * rows.width, rows.width, params, y + r * rows.stride);
-  });
+  quantize_apart(x, n / rows.width, rows.width, params, y, rows.stride);
 }
 
 // 4-D tensors become channels last on the way.

@@ -52,6 +52,22 @@ TYPED_TEST(QuantizeTest, QuantizeEqualsReference) {
   });
 }
 
+TYPED_TEST(QuantizeTest, RowsApartEqualTheReferenceAndNothingBetweenIsTouched) {
+  for_each_route([] {
+    for (const QuantParams& p : params_of<TypeParam>()) {
+      for (const int64_t width : {1, 3, 16, 17, 64, 351}) {
+        const int64_t rows = width == 351 ? 200 : 5, stride = width + 7;
+        const auto x = hard_floats(rows * width, static_cast<uint32_t>(width), p.scale);
+        std::vector<TypeParam> q(static_cast<size_t>(rows * stride), 99), expected = q;
+        quantize_apart(x.data(), rows, width, p, q.data(), stride);
+        for (int64_t r = 0; r < rows; ++r)
+          quantize_reference(x.data() + r * width, width, p, expected.data() + r * stride);
+        ASSERT_TRUE(same_bits(q, expected)) << "scale " << p.scale << " width " << width;
+      }
+    }
+  });
+}
+
 TYPED_TEST(QuantizeTest, DequantizeEqualsReference) {
   for_each_route([] {
     for (const QuantParams& p : params_of<TypeParam>()) {

@@ -105,6 +105,10 @@ TEST(QConv, RoutesMatchTheReferenceOnShapes) {
       conv(2, 14, 15, 8, 32, 3, 1, 1),
       conv(1, 1, 29, 700, 150, 1, 1, 0),  // weights that stream: four panels at once
       conv(1, 7, 7, 80, 112, 3, 1, 1),    // and three in short rows
+      conv(1, 9, 15, 300, 1, 1, 1, 0),    // few channels: narrow
+      conv(2, 3, 3, 129, 2, 1, 1, 0),
+      conv(1, 5, 5, 128, 3, 1, 1, 0),
+      conv(1, 1, 7, 200, 4, 1, 1, 0),
   };
   std::mt19937 rng(1);
   std::set<std::string> ran;
@@ -205,8 +209,9 @@ TEST(QConv, ScaledRowsMatchTheReferenceOnEveryRoute) {
   std::uniform_real_distribution<float> u(0.5F, 1.5F);
   for (const int64_t rows : {1, 5, 100}) {
     for (const bool gelu : {false, true}) {
+      const int64_t out = rows == 5 ? 3 : 90;  // narrow or not
       Case c;
-      c.spec.shape = linear_shape(rows, 70, 90);
+      c.spec.shape = linear_shape(rows, out == 3 ? 140 : 70, out);
       c.spec.scaled_rows = true;
       c.spec.epilogue.out = gelu ? ElemType::u8 : ElemType::f32;
       if (gelu) c.spec.epilogue.ops = {{PostOpKind::gelu_erf}};
@@ -220,7 +225,7 @@ TEST(QConv, ScaledRowsMatchTheReferenceOnEveryRoute) {
       }
       for (const ptrdiff_t step : {0, 1}) {
         const RowScales scales{scale.data(), zero.data(), step};
-        std::vector<uint8_t> want(static_cast<size_t>(rows * 90 * 4), 77);
+        std::vector<uint8_t> want(static_cast<size_t>(rows * out * 4), 77);
         qconv_reference(c.spec, d.weights.data(), d.src.data(), want.data(), nullptr, scales);
         for (const Route& route : all_routes()) {
           for (const int threads : {1, 3}) {
@@ -270,6 +275,39 @@ TEST(QConv, PostOpsAreIdenticalOnEveryRoute) {
                               "post-op " + std::to_string(static_cast<int>(chain[0].kind)));
     }
   }
+}
+
+// Few outputs: pixels one behind the other share a row of the epilogue, others do not.
+TEST(QConv, NarrowLinearsMatchTheReferenceOnEveryRoute) {
+  std::mt19937 rng(13);
+  PostOp add;
+  add.kind = PostOpKind::add;
+  add.residual_type = ElemType::s8;
+  add.residual_scale = 0.02F;
+  const std::vector<std::vector<PostOp>> chains = {
+      {}, {{PostOpKind::relu}}, {{PostOpKind::sigmoid}}, {add}};
+  for (const int64_t out : {1, 2, 3, 4}) {
+    for (const auto& chain : chains) {
+      for (const ElemType type : {ElemType::u8, ElemType::s8, ElemType::f32, ElemType::bf16}) {
+        Case c;
+        c.spec.shape = linear_shape(type == ElemType::s8 ? 5 : 151, 128 + 23 * (out - 1), out);
+        c.spec.src_zero_point = static_cast<int32_t>(3 * out);
+        c.spec.dst_stride = out + (type == ElemType::f32 ? 2 : 0);
+        c.spec.residual_stride = out + (type == ElemType::bf16 ? 1 : 0);
+        c.spec.epilogue.ops = chain;
+        c.spec.epilogue.out = type;
+        c.spec.epilogue.qmin = type == ElemType::s8 ? -128 : 0;
+        c.spec.epilogue.qmax = type == ElemType::s8 ? 127 : 255;
+        set_scales(c, rng, true);
+        expect_all_routes_match(c, make_data(c, rng), "narrow " + std::to_string(out));
+      }
+    }
+  }
+  const auto packed = pack_weights({3, 200}, std::vector<int8_t>(600, 1).data());
+  QConvSpec spec;
+  spec.shape = linear_shape(8, 200, 3);
+  spec.epilogue.scale = {1.0F};
+  EXPECT_THAT(QConv(spec, packed).describe(), ::testing::HasSubstr("narrow 1x1 200->3"));
 }
 
 // float32 results are stored as they are computed, the residual added on the way; bfloat16 too.
