@@ -149,6 +149,20 @@ def sqnr(reference: np.ndarray, other: np.ndarray) -> float:
     return min(200.0, 20 * float(np.log10(np.linalg.norm(r - r.mean()) / noise))) if noise else 200.0
 
 
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Positions in order; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]  # type: ignore[no-any-return]
+
+
+def spearman(vectors: np.ndarray, scores: np.ndarray) -> float:
+    """Rank correlation, times 100, of people's scores of pairs with the cosines of unit vectors: the first of
+    all pairs, then the second."""
+    first, second = vectors.reshape(2, -1, vectors.shape[-1])
+    return 100 * float(np.corrcoef(_ranks((first * second).sum(1)), _ranks(scores))[0, 1])
+
+
 def _memory() -> dict[str, float]:
     text = pathlib.Path("/proc/self/status").read_text().splitlines()
     found = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in text if line.startswith(("VmRSS", "VmHWM"))}  # fmt: skip
@@ -190,7 +204,11 @@ def _load(name: str, case_text: str, folder: pathlib.Path, threads: int) -> tupl
     ready = time.perf_counter()
     answer = loaded.call()
     info |= {"load_s": ready - imported, "first_call_s": time.perf_counter() - ready}
-    info["sqnr_db"] = sqnr(np.load(folder / "answer.npy"), np.asarray(loaded.output(answer)))
+    output = np.asarray(loaded.output(answer))
+    info["sqnr_db"] = sqnr(np.load(folder / "answer.npy"), output)
+    scores = folder / "scores.npy"  # sentence pairs that people have compared
+    if scores.exists():
+        info["spearman"] = spearman(output, np.load(scores))
     info |= {"file_mb": loaded.bytes / 1e6, **loaded.facts}
     for _ in range(2):
         loaded.call()

@@ -68,6 +68,37 @@ def load_inputs(folder: pathlib.Path) -> list[np.ndarray]:
     return _arrays(folder / "inputs.npz")
 
 
+def save_batches(path: pathlib.Path, batches: list[list[np.ndarray]]) -> None:
+    np.savez(path, **{f"{i}_{j}": a for i, batch in enumerate(batches) for j, a in enumerate(batch)})
+
+
+def _batches(path: pathlib.Path) -> list[list[np.ndarray]]:
+    found: dict[int, list[np.ndarray]] = {}
+    with np.load(path) as file:
+        for name in file.files:
+            found.setdefault(int(name.split("_")[0]), []).append(file[name])
+    return list(found.values())
+
+
+def load_batches(folder: pathlib.Path) -> list[list[np.ndarray]]:
+    """What one round runs: the case's inputs, or the batches of several sizes that lie there."""
+    file = folder / "batches.npz"
+    return _batches(file) if file.exists() else [load_inputs(folder)]
+
+
+def _calibration(case: Case, folder: pathlib.Path) -> list[list[np.ndarray]]:
+    file = folder / "calibration.npz"
+    return _batches(file) if file.exists() else workloads.calibration(case)
+
+
+def _sizes(folder: pathlib.Path, dim: Any) -> dict[str, Any]:
+    """Export's argument for models that take batches of several sizes: rows and their length."""
+    if not (folder / "batches.npz").exists():
+        return {}
+    sizes = {0: dim("batch", min=1, max=64), 1: dim("length", min=2, max=512)}
+    return {"dynamic_shapes": (sizes,) * len(load_inputs(folder))}
+
+
 def _torch_model(case: Case, folder: pathlib.Path) -> Any:
     from safetensors.torch import load_file
 
@@ -108,17 +139,17 @@ def _base(case: Case, folder: pathlib.Path) -> None:
     (folder / "facts.json").write_text(json.dumps({"gop": counter.get_total_flops() / 1e9}))
 
 
-def _torch_inputs(folder: pathlib.Path) -> tuple[Any, ...]:
+def torch_batch(arrays: list[np.ndarray]) -> tuple[Any, ...]:
     import torch
 
-    x = _tensors(load_inputs(folder))
+    x = _tensors(arrays)
     return tuple(t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in x)
 
 
 def _torch_float32(case: Case, folder: pathlib.Path) -> None:
     import torch
 
-    program = torch.export.export(_torch_model(case, folder), _torch_inputs(folder))
+    program = torch.export.export(_torch_model(case, folder), torch_batch(load_inputs(folder)), **_sizes(folder, torch.export.Dim))
     torch.export.save(program, folder / "torch_float32.pt2")
 
 
@@ -129,7 +160,7 @@ def torch_prepared(case: Case, folder: pathlib.Path) -> Any:
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
     model = _torch_model(case, folder)
-    program = torch.export.export(model, _torch_inputs(folder), strict=True)
+    program = torch.export.export(model, torch_batch(load_inputs(folder)), strict=True)
     quantizer = xiq.X86InductorQuantizer()
     reduce_range = "vnni" not in pathlib.Path("/proc/cpuinfo").read_text()
     quantizer.set_global(xiq.get_default_x86_inductor_quantization_config(reduce_range=reduce_range))
@@ -143,11 +174,11 @@ def _torch_int8(case: Case, folder: pathlib.Path) -> None:
 
     prepared = torch_prepared(case, folder)
     with torch.no_grad():
-        for x in workloads.calibration(case):
+        for x in _calibration(case, folder):
             prepared(*_tensors(x))
         converted = convert_pt2e(prepared)
     move_exported_model_to_eval(converted)
-    torch.export.save(torch.export.export(converted, _torch_inputs(folder)), folder / "torch_int8.pt2")
+    torch.export.save(torch.export.export(converted, torch_batch(load_inputs(folder))), folder / "torch_int8.pt2")
 
 
 def _onnx(case: Case, folder: pathlib.Path) -> None:
@@ -157,12 +188,13 @@ def _onnx(case: Case, folder: pathlib.Path) -> None:
     x = _tensors(load_inputs(folder))
     names = [f"x{i}" for i in range(len(x))]
     raw = folder / "onnx.onnx"
-    torch.onnx.export(_torch_model(case, folder), x, raw, dynamo=True, opset_version=20, external_data=False, verbose=False, input_names=names)  # fmt: skip
+    sizes = _sizes(folder, torch.export.Dim)
+    torch.onnx.export(_torch_model(case, folder), x, raw, dynamo=True, opset_version=20, external_data=False, verbose=False, input_names=names, **sizes)  # fmt: skip
     quant_pre_process(str(raw), str(folder / "onnx_pre.onnx"), skip_symbolic_shape=True)
 
 
-def _feeds(case: Case) -> list[dict[str, np.ndarray]]:
-    return [{f"x{i}": a for i, a in enumerate(x)} for x in workloads.calibration(case)]
+def feed_of(batch: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"x{i}": a for i, a in enumerate(batch)}
 
 
 def _onnx_qdq(case: Case, folder: pathlib.Path) -> None:
@@ -175,7 +207,7 @@ def _onnx_qdq(case: Case, folder: pathlib.Path) -> None:
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.feeds = iter(_feeds(case))
+            self.feeds = iter(map(feed_of, _calibration(case, folder)))
 
         def get_next(self) -> Any:
             return next(self.feeds, None)
@@ -206,8 +238,8 @@ def _openvino_int8(case: Case, folder: pathlib.Path) -> None:
     import openvino
 
     model = openvino.convert_model(str(folder / "onnx.onnx"))
-    feeds = _feeds(case)
-    kind = nncf.ModelType.TRANSFORMER if case.model in ("minilm", "vit_b16") else None
+    feeds = list(map(feed_of, _calibration(case, folder)))
+    kind = nncf.ModelType.TRANSFORMER if case.model in ("minilm", "minilm_masked", "vit_b16") else None
     model = nncf.quantize(model, nncf.Dataset(feeds), subset_size=len(feeds), model_type=kind, preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU)  # fmt: skip
     openvino.save_model(model, str(folder / "openvino_int8.xml"), compress_to_fp16=False)
 
@@ -217,7 +249,14 @@ def _pt2q_exported(case: Case, folder: pathlib.Path) -> Any:
 
     model = workloads.builder(case.model)().eval()
     model.load_state_dict(pt2q.load(folder / "weights.safetensors"))
-    return pt2q.export.export(model, tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))
+    return _pt2q_program(model, folder)
+
+
+def _pt2q_program(model: Any, folder: pathlib.Path) -> Any:
+    import pt2q
+
+    inputs = tuple(pt2q.from_numpy(a) for a in load_inputs(folder))
+    return pt2q.export.export(model, inputs, **_sizes(folder, pt2q.export.Dim))
 
 
 def pt2q_prepared(case: Case, folder: pathlib.Path) -> Any:
@@ -234,9 +273,8 @@ def _pt2q_int8(case: Case, folder: pathlib.Path, attention: bool = False) -> Non
     import pt2q
 
     graph = _pt2q_exported(case, folder).module()
-    converted = workloads.x86_converted(graph, workloads.calibration(case), attention=attention)
-    program = pt2q.export.export(converted, tuple(pt2q.from_numpy(a) for a in load_inputs(folder)))  # fmt: skip
-    pt2q.export.save(program, folder / f"pt2q_int8{'_attention' if attention else ''}.pt2")
+    converted = workloads.x86_converted(graph, _calibration(case, folder), attention=attention)
+    pt2q.export.save(_pt2q_program(converted, folder), folder / f"pt2q_int8{'_attention' if attention else ''}.pt2")
 
 
 def _pt2q_int8_attention(case: Case, folder: pathlib.Path) -> None:

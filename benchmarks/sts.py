@@ -22,9 +22,15 @@ import numpy as np
 
 import report as reporting
 import workloads
+from harness import spearman
 from places import RESULTS
 
 BATCH, CALIBRATION = 8, 128
+INT8: dict[str, dict[str, bool]] = {
+    "pt2q_int8": {},
+    "pt2q_int8_dynamic": {"dynamic": True},
+    "pt2q_int8_attention": {"attention": True},
+}
 
 
 def batches(file: Any, count: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -36,11 +42,18 @@ def batches(file: Any, count: int | None = None) -> Iterator[tuple[np.ndarray, n
         yield np.ascontiguousarray(ids[rows, :length]), np.ascontiguousarray(mask[rows, :length])
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Positions in order; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
+def weights(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Published weights under our names."""
+    import pt2q
+    from nets import MINILM_NAMES
+
+    state = {}
+    for name, tensor in pt2q.load(path).items():
+        for old, new in MINILM_NAMES:
+            name = name.replace(old, new)
+        if "pooler" not in name and "position_ids" not in name:
+            state[name] = tensor.numpy()
+    return state
 
 
 def measure(model: Callable[..., Any], test: Any) -> dict[str, float]:
@@ -50,10 +63,8 @@ def measure(model: Callable[..., Any], test: Any) -> dict[str, float]:
     start = time.perf_counter()
     found = np.concatenate([np.asarray(model(ids, mask)) for ids, mask in given])
     seconds = time.perf_counter() - start
-    first, second = found.reshape(2, -1, found.shape[-1])
-    similar = np.corrcoef(ranks((first * second).sum(1)), ranks(test["score"]))[0, 1]
     return {
-        "spearman": 100 * float(similar),
+        "spearman": spearman(found, test["score"]),
         "tokens_per_s": sum(int(mask.sum()) for _, mask in given) / seconds,
     }
 
@@ -71,9 +82,9 @@ def ours(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callable
         return pt2q.export.export(model, example, dynamic_shapes=shapes).module()
 
     yield "pt2q_float32", pt2q.compile(capture())
-    for dynamic in (False, True):
-        converted = workloads.x86_converted(capture(), batches(dev, CALIBRATION), dynamic)
-        yield "pt2q_int8_dynamic" if dynamic else "pt2q_int8", pt2q.compile(converted)
+    for name, options in INT8.items():
+        converted = workloads.x86_converted(capture(), batches(dev, CALIBRATION), **options)
+        yield name, pt2q.compile(converted)
 
 
 def theirs(state: dict[str, np.ndarray], dev: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -108,14 +119,8 @@ def main() -> int:
     import torch
 
     import pt2q
-    from nets import MINILM_NAMES
 
-    state = {}
-    for name, tensor in pt2q.load(args.weights).items():
-        for old, new in MINILM_NAMES:
-            name = name.replace(old, new)
-        if "pooler" not in name and "position_ids" not in name:
-            state[name] = tensor.numpy()
+    state = weights(args.weights)
     torch.set_num_threads(pt2q.get_num_threads())
     dev, test = (np.load(args.data / f"stsb_en_{part}_minilm_ids.npz") for part in ("dev", "test"))
     found = {}

@@ -32,6 +32,15 @@ class Loaded(NamedTuple):
     steps: Callable[[int], list[dict[str, Any]]] | None = None  # ours: seconds of each step, see roofline.py
 
 
+def run_batches(run: Callable[[Any], Any], batches: list[Any]) -> Callable[[], list[Any]]:
+    """A call that runs one batch after another and gives their answers."""
+    return lambda: [run(batch) for batch in batches]
+
+
+def joined(answers: list[Any]) -> np.ndarray:
+    return np.concatenate([np.asarray(y) for y in answers])
+
+
 CONTENDERS = {
     "pt2q_float32": Spec("ours", "float32", "pt2q_float32", "float32"),
     "pt2q_int8": Spec("ours", "int8", "pt2q_int8"),

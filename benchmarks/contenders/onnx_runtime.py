@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 import onnxruntime
 
-from contenders import Loaded
-from prepare import load_inputs
+from contenders import Loaded, joined, run_batches
+from prepare import feed_of, load_batches
 from workloads import Case
 
 
@@ -18,9 +17,6 @@ def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded
     options.log_severity_level = 3
     file = folder / f"{variant}.onnx"
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    feed = {f"x{i}": a for i, a in enumerate(load_inputs(folder))}
-
-    def call() -> Any:
-        return session.run(None, feed)
-
-    return Loaded(call, lambda y: y[0], file.stat().st_size)
+    feeds = [feed_of(batch) for batch in load_batches(folder)]
+    call = run_batches(lambda feed: session.run(None, feed)[0], feeds)
+    return Loaded(call, joined, file.stat().st_size, len(feeds))

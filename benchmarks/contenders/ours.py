@@ -11,8 +11,8 @@ from typing import Any
 
 import pt2q
 import roofline
-from contenders import Loaded
-from prepare import load_inputs, pt2q_prepared
+from contenders import Loaded, joined, run_batches
+from prepare import load_batches, load_inputs, pt2q_prepared
 from workloads import Case
 
 
@@ -43,28 +43,33 @@ def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded
         prepared = pt2q_prepared(case, folder)
         return Loaded(lambda: prepared(*x), lambda y: y, facts=facts)
     if variant.endswith("_throughput"):
-        return _streams(variant.removesuffix("_throughput"), folder, threads, x, facts)
+        return _streams(variant.removesuffix("_throughput"), folder, threads, facts)
     pt2q.set_num_threads(threads)
     model, size = _compiled(variant, folder, facts)
 
+    batches = load_batches(folder)
+    run = run_batches(lambda batch: model(*batch), batches)
+
     def call() -> Any:
         with _mode(variant):
-            return model(*x)
+            return run()
 
     def steps(runs: int) -> Any:
         with _mode(variant):
             return roofline.steps(model, x, runs)
 
-    return Loaded(call, lambda y: y, size, facts=facts, steps=steps)
+    return Loaded(call, joined, size, len(batches), facts, steps)
 
 
-def _streams(variant: str, folder: pathlib.Path, threads: int, x: list[Any], facts: dict[str, Any]) -> Loaded:  # fmt: skip
+def _streams(variant: str, folder: pathlib.Path, threads: int, facts: dict[str, Any]) -> Loaded:
     """One Python thread per core on one model, each running its calls alone."""
     pt2q.set_num_threads(1)
     model, size = _compiled(variant, folder, facts)
     pool = concurrent.futures.ThreadPoolExecutor(threads)
+    batches = load_batches(folder)
+    rounds = max(1, -(-2 * threads // len(batches)))  # so that every thread has work
 
     def call() -> Any:
-        return list(pool.map(lambda _: model(*x), range(2 * threads)))
+        return list(pool.map(lambda batch: model(*batch), rounds * batches))
 
-    return Loaded(call, lambda y: y[0], size, 2 * threads, facts)
+    return Loaded(call, lambda answers: joined(answers[: len(batches)]), size, rounds * len(batches), facts)

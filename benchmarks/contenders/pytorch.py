@@ -16,8 +16,8 @@ atexit.register(shutil.rmtree, os.environ["TORCHINDUCTOR_CACHE_DIR"], True)
 
 import torch  # noqa: E402
 
-from contenders import Loaded  # noqa: E402
-from prepare import _torch_inputs, torch_prepared  # noqa: E402
+from contenders import Loaded, joined, run_batches  # noqa: E402
+from prepare import load_batches, torch_batch, torch_prepared  # noqa: E402
 from workloads import Case  # noqa: E402
 
 
@@ -28,7 +28,7 @@ def _array(y: Any) -> Any:
 
 def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded:
     torch.set_num_threads(threads)
-    x = _torch_inputs(folder)
+    batches = [torch_batch(batch) for batch in load_batches(folder)]
     mixed = variant == "int8_bf16"
     size = 0
     if variant == "calibrate":
@@ -42,8 +42,10 @@ def load(variant: str, case: Case, folder: pathlib.Path, threads: int) -> Loaded
         if variant != "eager":
             model = torch.compile(model)
 
+    run = run_batches(lambda batch: model(*batch), batches)
+
     def call() -> Any:
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
-            return model(*x)
+            return run()
 
-    return Loaded(call, _array, size)
+    return Loaded(call, lambda answers: joined([_array(y) for y in answers]), size, len(batches))
