@@ -59,6 +59,14 @@ Value tensor_value(const py::object& x, bool* numpy) {
   return v;
 }
 
+// Runs without the GIL; capture needs it for the source lines.
+template <class Body>
+auto compute(const Body& body) {
+  if (Tracer::current() != nullptr) return body();
+  const py::gil_scoped_release release;
+  return body();
+}
+
 double number(const py::object& v) {
   const Value value = value_from_python(v);
   return value.is<Tensor>() ? value.as<Tensor>().to(DType::Float64).item() : value.to_double();
@@ -69,19 +77,22 @@ PyQuantized quantize(const py::object& x, const py::object& scale, const py::obj
   bool numpy = false;
   const Value v = tensor_value(x, &numpy);
   const OutputQParams to{number(scale), static_cast<int64_t>(number(zero_point)), dtype};
-  return {QuantizedTensor::quantize(v.as<Tensor>(), to), numpy};
+  return {compute([&] { return QuantizedTensor::quantize(v.as<Tensor>(), to); }), numpy};
 }
 
 PyQuantized quantize_channels(const py::object& x, const Tensor& scales, const Tensor& zero_points,
                               int64_t axis, DType dtype) {
   bool numpy = false;
   const Value v = tensor_value(x, &numpy);
-  return {QuantizedTensor::quantize_per_channel(v.as<Tensor>(), scales, zero_points, axis, dtype),
+  return {compute([&] {
+            return QuantizedTensor::quantize_per_channel(v.as<Tensor>(), scales, zero_points, axis,
+                                                         dtype);
+          }),
           numpy};
 }
 
 py::object dequantized(const PyQuantized& q) {
-  const Tensor t = q.tensor.dequantize();
+  const Tensor t = compute([&] { return q.tensor.dequantize(); });
   return q.numpy && t.node() == nullptr ? numpy_from_tensor(t) : py::cast(t);
 }
 
@@ -210,9 +221,7 @@ PyQuantized call_quantized_op(QuantizedOp& op, const py::sequence& inputs, doubl
   bool numpy = false;
   const auto tensors = tensors_of(inputs, &numpy);
   const OutputQParams out = output_of(tensors, scale, zero_point, dtype);
-  if (Tracer::current() != nullptr) return {op(tensors, out), numpy};
-  const py::gil_scoped_release release;
-  return {op(tensors, out), numpy};
+  return {compute([&] { return op(tensors, out); }), numpy};
 }
 
 void bind_quantized_op(py::module_& m) {
@@ -237,7 +246,8 @@ void bind_quantized_op(py::module_& m) {
              std::optional<DType> dtype) {
             bool numpy = false;
             const auto tensors = tensors_of(inputs, &numpy);
-            return op.explain(tensors, output_of(tensors, scale, zero_point, dtype));
+            const OutputQParams out = output_of(tensors, scale, zero_point, dtype);
+            return compute([&] { return op.explain(tensors, out); });
           },
           py::arg("inputs"), py::arg("scale"), py::arg("zero_point"),
           py::arg("dtype") = py::none());
@@ -252,11 +262,7 @@ void bind_dynamic_linear(py::module_& m) {
            py::arg("weight"), py::arg("bias"), py::arg("relu") = false)
       .def(
           "__call__",
-          [](const DynamicLinear& op, const Tensor& x) {
-            if (Tracer::current() != nullptr) return op(x);
-            const py::gil_scoped_release release;
-            return op(x);
-          },
+          [](const DynamicLinear& op, const Tensor& x) { return compute([&] { return op(x); }); },
           py::arg("x"));
 }
 
@@ -282,7 +288,8 @@ py::object call_on_quantized(const std::string& packet, const OpDef* op, const p
   for (const auto& kw : kwargs) named[kw.first.cast<std::string>()] = unwrap.value(kw.second);
   if (op == nullptr) op = &resolve_overload(packet, values, named);
   adapt_call(*op, &values, &named);
-  const QuantizedResult result = call_quantized(*op, std::move(values), named, unwrap.quantized);
+  const QuantizedResult result =
+      compute([&] { return call_quantized(*op, std::move(values), named, unwrap.quantized); });
   if (!result.value.is<Tensor>() && !result.value.is<Value::List>()) {
     return result_to_python(result.value);
   }

@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "onednn/lower.h"
 #include "passes/qdq.h"
+#include "tensor/affine.h"
 
 namespace pt2q {
 namespace {
@@ -43,9 +44,10 @@ Node* dequantize_like(Graph& graph, Node* input, const Node* dequantize) {
 
 bool is_zero(const Value& v) { return (v.is<int64_t>() || v.is<double>()) && v.to_double() == 0.0; }
 
-// relu on the integers: max(q, zero_point).
+// relu on the integers: max(q, zero_point). Integers from outside may be above quant_max.
 Node* integer_relu(Graph& graph, Node* input, const TensorQuant& q) {
-  return graph.call_function("aten.clamp.default", {input, q.zero_point, q.quant_max});
+  return graph.call_function("aten.clamp.default",
+                             {input, q.zero_point, quant_bounds(q.dtype).max});
 }
 
 // Padding with real zeros: on the integers, with the zero point.

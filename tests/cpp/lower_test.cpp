@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "error_message.h"
 #include "graph_builder.h"
+#include "ir/text.h"
 #include "pt2q/pt2e.h"
 #include "pt2q/quantizers.h"
 
@@ -113,6 +114,25 @@ TEST(Lower, ReducedRangeIsKnownToTheKernels) {
 }
 
 // Signed activations, per-tensor weights.
+// What comes from outside may be above the range that a quantize would have clamped to.
+TEST(Lower, ReluOfRawIntegersKeepsWhatIsAboveTheReducedRange) {
+  for (const DType dtype : {DType::UInt8, DType::Int8}) {
+    GraphModule m;
+    const std::string type = dtype == DType::UInt8 ? "uint8" : "int8";
+    const std::string range = dtype == DType::UInt8 ? "0, 127, uint8" : "-64, 63, int8";
+    parse_graph(
+        cat("graph():\n    %q : ", type, "[6] = placeholder[q]\n",
+            "    %dq : float32[6] = quantized_decomposed.dequantize_per_tensor.default(%q, "
+            "0.5, 3, ",
+            range, ")\n", "    %relu : float32[6] = aten.relu.default(%dq)\n    return [%relu]\n"),
+        m.graph());
+    m.propagate_shapes();
+    const Tensor q = Tensor::from_vector<int32_t>({0, 3, 63, 64, 126, 127}, {6}).to(dtype);
+    const Tensor want = first(run(m, {q}));
+    EXPECT_TRUE(same_bits(first((*compile(m))({q})), want));
+  }
+}
+
 TEST(Lower, SymmetricSignedActivationsFromTheXnnpackQuantizer) {
   auto m = make_resnet(1, {1}, false, true, 32, 8);
   auto original = m->deep_copy();

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -200,3 +202,41 @@ def test_every_training_module_is_observed():
     observed = quantization.get_default_qconfig_propagation_list()
     assert set(quantization.get_default_qat_module_mappings().values()) <= observed
     assert {nn.Embedding, nn.Sequential} <= observed
+
+
+def runs_meanwhile(call):
+    """Whether another thread gets the interpreter while ``call`` computes: it does only where that gives it up."""
+    ran, start = [], threading.Lock()
+    start.acquire()
+
+    def other():
+        with start:
+            ran.append(True)
+
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=other)
+    thread.start()
+    try:
+        sys.setswitchinterval(1000)
+        start.release()
+        for _ in range(1000):
+            call()
+            if ran:
+                return True
+        return False
+    finally:
+        sys.setswitchinterval(interval)
+        thread.join()
+
+
+def test_operators_on_quantized_tensors_run_without_the_interpreter():
+    x = pt2q.randn(64, 2000)
+    q = pt2q.quantize_per_tensor(x, 0.05, 128, pt2q.quint8)
+    calls = {
+        "quantize": lambda: pt2q.quantize_per_tensor(x, 0.05, 128, pt2q.quint8),
+        "dequantize": q.dequantize,
+        "operator": q.relu,
+    }
+    for name, call in calls.items():
+        assert runs_meanwhile(call), name
+    assert not runs_meanwhile(lambda: None)
