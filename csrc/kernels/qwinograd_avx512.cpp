@@ -1,8 +1,4 @@
 // Winograd transforms for AVX-512.
-#include <immintrin.h>
-
-#include <cstring>
-
 #include "kernels/qwinograd_kernel.h"
 
 #pragma GCC push_options
@@ -12,28 +8,12 @@
 namespace pt2q::kernels {
 namespace {
 
-struct Avx512Winograd {
-  using Words [[gnu::vector_size(64)]] = int16_t;
-  using HalfWords [[gnu::vector_size(32)]] = int16_t;
-  using Ints [[gnu::vector_size(64)]] = uint32_t;
-  using SignedInts [[gnu::vector_size(64)]] = int32_t;
-
-  template <class W>
-  [[gnu::always_inline]] static W load(const uint8_t* p, uint8_t flip) {
-    using Bytes [[gnu::vector_size(sizeof(W) / 2)]] = uint8_t;
-    Bytes x;
-    std::memcpy(&x, p, sizeof x);
-    return __builtin_convertvector(x ^ flip, W);
-  }
-  [[gnu::always_inline]] static Ints shift(Ints x) {
-    return reinterpret_cast<Ints>(reinterpret_cast<SignedInts>(x) >> 6);
-  }
-};
+struct Avx512;
 
 }  // namespace
 
 const WinogradTable& winograd_table_avx512(bool vnni) {
-  using Transform = WinogradTransform<Avx512Winograd>;
+  using Transform = WinogradTransform<Avx512, 64>;
   static const WinogradTable tables[] = {
       {&Transform::input, &Transform::output, &word_table_avx512(false), &epilogue_avx512},
       {&Transform::input, &Transform::output, &word_table_avx512(true), &epilogue_avx512}};

@@ -1,9 +1,6 @@
-// The transforms of F(4x4, 3x3) over a vector layer. Included by the per-ISA files inside their
-// target region, after all other includes; V is a distinct type per ISA.
-//
-// V: Words (int16 lanes) and HalfWords (half as many, or the same type), of whole sixteens;
-// load<Words>(const uint8_t*, flip), bytes widened; Ints (16 uint32 lanes) or a part of them;
-// shift(Ints): arithmetic right by 6.
+// The transforms of F(4x4, 3x3) over vectors of kBytes. Included by the per-ISA files inside their
+// target region, after all other includes; Arch is a distinct type per ISA, so that no two of them
+// share a function.
 //
 // B' (input) and A' (output) by rows, the filters' C in qwinograd_pack.cpp:
 //   B'  4  0 -5  0  1  0     A'  1  1  1  1  1  0
@@ -20,8 +17,22 @@
 
 namespace pt2q::kernels {
 
-template <class V>
+template <class Arch, int kBytes>
 struct WinogradTransform {
+  using Words [[gnu::vector_size(kBytes)]] = int16_t;
+  using LastWords[[gnu::vector_size(kBytes < 32 ? kBytes : 32)]] = int16_t;  // 16, or a part
+  using Ints [[gnu::vector_size(kBytes)]] = uint32_t;
+  using SignedInts [[gnu::vector_size(kBytes)]] = int32_t;
+
+  // Bytes, widened.
+  template <class W>
+  [[gnu::always_inline]] static W load(const uint8_t* p, uint8_t flip) {
+    using Bytes [[gnu::vector_size(sizeof(W) / 2)]] = uint8_t;
+    Bytes x;
+    std::memcpy(&x, p, sizeof x);
+    return __builtin_convertvector(x ^ flip, W);
+  }
+
   template <class W>
   struct Line {
     W v[kWinogradIn];
@@ -43,7 +54,7 @@ struct WinogradTransform {
       Line<W> d;
 #pragma GCC unroll 6
       for (int i = 0; i < kWinogradIn; ++i)
-        d.v[i] = V::template load<W>(in.pixels[i * kWinogradIn + j] + c, in.flip);
+        d.v[i] = load<W>(in.pixels[i * kWinogradIn + j] + c, in.flip);
       const Line<W> t = input_line(d);
 #pragma GCC unroll 6
       for (int i = 0; i < kWinogradIn; ++i) columns[j][i] = t.v[i];
@@ -63,13 +74,11 @@ struct WinogradTransform {
   }
 
   static void input(const WinogradInput& in) {
-    constexpr int64_t kLanes = sizeof(typename V::Words) / 2;
+    constexpr int64_t kLanes = kBytes / 2;
     int64_t c = 0;
-    for (; c + kLanes <= in.channels; c += kLanes) input_lanes<typename V::Words>(in, c);
-    for (; c < in.channels; c += 16) input_lanes<typename V::HalfWords>(in, c);
+    for (; c + kLanes <= in.channels; c += kLanes) input_lanes<Words>(in, c);
+    for (; c < in.channels; c += 16) input_lanes<LastWords>(in, c);
   }
-
-  using Ints = typename V::Ints;
 
   [[gnu::always_inline]] static void output_line(const Ints* m, ptrdiff_t step, Ints* y,
                                                  ptrdiff_t y_step) {
@@ -99,15 +108,15 @@ struct WinogradTransform {
 #pragma GCC unroll 4
       for (int j = 0; j < kWinogradOut; ++j) {
         constexpr uint32_t kInverseOf9 = 0x38e38e39;
-        const Ints r = V::shift(y[j] * kInverseOf9) + init;
-        std::memcpy(out.acc + (i * kWinogradOut + j) * out.channels + c, &r, sizeof r);
+        const SignedInts r = reinterpret_cast<SignedInts>(y[j] * kInverseOf9) >> 6;
+        const Ints sum = reinterpret_cast<Ints>(r) + init;
+        std::memcpy(out.acc + (i * kWinogradOut + j) * out.channels + c, &sum, sizeof sum);
       }
     }
   }
 
   static void output(const WinogradOutput& out) {
-    for (int64_t c = 0; c < out.channels; c += static_cast<int64_t>(sizeof(Ints) / 4))
-      output_lanes(out, c);
+    for (int64_t c = 0; c < out.channels; c += kBytes / 4) output_lanes(out, c);
   }
 };
 
