@@ -110,6 +110,8 @@ struct RowScales {
 // Where a block of results goes. Row i of the block is output pixel i.
 struct EpilogueBlock {
   const int32_t* acc = nullptr;  // [rows, acc_stride], acc_stride a multiple of 16
+  // Instead of acc, for float32 results: y = real_acc + bias.
+  const float* real_acc = nullptr;
   ptrdiff_t acc_stride = 0;
   int rows = 0;
   int channels = 0;              // valid channels in this block

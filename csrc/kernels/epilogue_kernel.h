@@ -26,6 +26,8 @@ struct EpilogueKernel {
 
   // The same with parameters of the row, where there are any.
   static F real_at(const EpilogueBlock& b, int row, int c) {
+    if (b.real_acc != nullptr)
+      return V::add(V::load_f(b.real_acc + row * b.acc_stride + c), V::load_f(b.bias + c));
     const int32_t* acc = b.acc + row * b.acc_stride;
     if (b.rows_scaled.scale == nullptr) return real(b, acc, c);
     const RowScales of = b.rows_scaled.from(row);

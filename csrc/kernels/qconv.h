@@ -138,7 +138,7 @@ std::shared_ptr<const PackedWeights> pack_weights(const WeightShape& shape, cons
 // How a convolution is cut up; results do not depend on it. Defaults are the cost model's choice,
 // and what a shape does not allow is not done.
 struct QConvChoice {
-  // Of `mode`, for those who choose between QConv and QWinograd (qwinograd.h); QConv ignores it.
+  // Of `mode`, for those who choose between QConv and WinogradConv (winograd.h); QConv ignores it.
   static constexpr int kWinograd = 5;
 
   int mode = -1;            // a FrameMode

@@ -88,7 +88,7 @@ struct Avx2Mixed : Avx2Base {
   }
 };
 
-// Pairs of 16-bit numbers, for qwinograd.h.
+// Pairs of 16-bit numbers, for winograd.h.
 struct Avx2Words : Avx2Base {
   using Src = __m256i;
   using W = const int8_t*;
@@ -103,6 +103,41 @@ struct Avx2Words : Avx2Base {
   }
 };
 
+struct Avx2Reals {
+  struct Acc {
+    __m256 lo, hi;
+  };
+  using Src = __m256;
+  using W = const float*;
+  static constexpr bool kMixed = false;
+  static constexpr bool kStores = false;
+  static constexpr int kMaxPanels = 1;
+  static constexpr int kPixels1 = 6;
+  static Acc load(const int32_t* p) {
+    const auto* f = reinterpret_cast<const float*>(p);
+    return {_mm256_loadu_ps(f), _mm256_loadu_ps(f + 8)};
+  }
+  static void store(int32_t* p, Acc a) {
+    auto* f = reinterpret_cast<float*>(p);
+    _mm256_storeu_ps(f, a.lo);
+    _mm256_storeu_ps(f + 8, a.hi);
+  }
+  static Src bcast(const uint8_t* p) {
+    float x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm256_set1_ps(x);
+  }
+  static W weights(const int8_t* p) { return reinterpret_cast<const float*>(p); }
+  static void mac(Acc& acc, Src s, W w) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc.lo) : "x"(s), "m"(*w8(w)));
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(acc.hi) : "x"(s), "m"(*w8(w + 8)));
+  }
+
+ private:
+  using Floats8 [[gnu::vector_size(32), gnu::aligned(4), gnu::may_alias]] = float;
+  static const Floats8* w8(const float* p) { return reinterpret_cast<const Floats8*>(p); }
+};
+
 }  // namespace
 
 const DotTable& dot_table_avx2(DotKind kind) {
@@ -113,6 +148,11 @@ const DotTable& dot_table_avx2(DotKind kind) {
 
 const DotTable& word_table_avx2() {
   static const DotTable table = make_dot_table<Avx2Words>();
+  return table;
+}
+
+const DotTable& real_table_avx2() {
+  static const DotTable table = make_dot_table<Avx2Reals>();
   return table;
 }
 

@@ -88,7 +88,7 @@ struct Avx512Mixed : Avx512Base {
   }
 };
 
-// Pairs of 16-bit numbers, for qwinograd.h. Their blocks are never stored by the kernel.
+// Pairs of 16-bit numbers, for winograd.h. Their blocks are never stored by the kernel.
 struct Avx512Words : Avx512Vnni {
   static constexpr bool kStores = false;
   static void mac(Acc& acc, Src s, W w) {
@@ -100,6 +100,27 @@ struct Avx512WordsMixed : Avx512Words {
   static constexpr int kPixels1 = 14;
   static constexpr int kPixels2 = 12;
   static void mac(Acc& acc, Src s, W w) { add(acc, _mm512_madd_epi16(s, w)); }
+};
+
+struct Avx512Reals {
+  using Acc = __m512;
+  using Src = __m512;
+  using W = __m512;
+  static constexpr bool kMixed = false;
+  static constexpr bool kStores = false;
+  static constexpr int kMaxPanels = 4;
+  static constexpr int kPixels1 = 12;
+  static Acc load(const int32_t* p) { return _mm512_loadu_ps(p); }
+  static void store(int32_t* p, Acc a) { _mm512_storeu_ps(p, a); }
+  static Src bcast(const uint8_t* p) {
+    float x;
+    __builtin_memcpy(&x, p, 4);
+    return _mm512_set1_ps(x);
+  }
+  static W weights(const int8_t* p) { return _mm512_loadu_ps(p); }
+  static void mac(Acc& acc, Src s, W w) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(s), "v"(w));
+  }
 };
 
 DotTable with_half(DotTable table) {
@@ -119,6 +140,11 @@ const DotTable& word_table_avx512(bool vnni) {
   static const DotTable with = make_dot_table<Avx512Words>();
   static const DotTable without = make_dot_table<Avx512WordsMixed>();
   return vnni ? with : without;
+}
+
+const DotTable& real_table_avx512() {
+  static const DotTable table = make_dot_table<Avx512Reals>();
+  return table;
 }
 
 void epilogue_avx512(const Epilogue& epilogue, const EpilogueBlock& block) {

@@ -159,10 +159,15 @@ struct TileTable {
 const DotTable& dot_table_portable(DotKind kind);  // also the emulation of the vector routes
 const DotTable& dot_table_avx2(DotKind kind);
 const DotTable& dot_table_avx512(DotKind kind);
-// Dot products of s16 pairs instead of u8 x s8 quads (qwinograd.h): sums modulo 2^32.
+// For winograd.h. Dot products of s16 pairs instead of u8 x s8 quads: sums modulo 2^32.
 const DotTable& word_table_portable();
 const DotTable& word_table_avx2();
 const DotTable& word_table_avx512(bool vnni);
+// Products of float32, summed one after the other with one rounding each; accumulators and their
+// start are the bits.
+const DotTable& real_table_portable();
+const DotTable& real_table_avx2();
+const DotTable& real_table_avx512();
 const TileTable& tile_table_amx();
 const TileTable& tile_table_portable();
 

@@ -1,5 +1,6 @@
 // The compute routes in plain C++: emulations of vpdpbusd, vpmaddubsw + vpmaddwd, vpmaddwd and AMX
 // tiles that run the same packing and loops as the vector kernels on any machine.
+#include <cmath>
 #include <cstring>
 
 #include "kernels/epilogue_kernel.h"
@@ -51,6 +52,20 @@ struct EmulatedWords : EmulatedVnni {
     for (int i = 0; i < 16; ++i) {
       const uint32_t pair = product(s, w + 4 * i) + product(s + 2, w + 4 * i + 2);
       acc.v[i] = static_cast<int32_t>(static_cast<uint32_t>(acc.v[i]) + pair);
+    }
+  }
+};
+
+struct EmulatedReals : EmulatedVnni {
+  static float value(const void* p) {
+    float x;
+    std::memcpy(&x, p, 4);
+    return x;
+  }
+  static void mac(Acc& acc, Src s, W w) {
+    for (int i = 0; i < 16; ++i) {
+      const float sum = std::fma(value(s), value(w + 4 * i), value(&acc.v[i]));
+      std::memcpy(&acc.v[i], &sum, 4);
     }
   }
 };
@@ -159,6 +174,11 @@ const DotTable& dot_table_portable(DotKind kind) {
 
 const DotTable& word_table_portable() {
   static const DotTable table = make_dot_table<EmulatedWords>();
+  return table;
+}
+
+const DotTable& real_table_portable() {
+  static const DotTable table = make_dot_table<EmulatedReals>();
   return table;
 }
 

@@ -25,6 +25,8 @@ FloatPostOp float_post_op(const kernels::PostOp& op) {
   using kernels::PostOpKind;
   using onednn::Eltwise;
   FloatPostOp p;
+  p.source = op;
+  p.source.residual_type = kernels::ElemType::f32;
   p.alpha = op.alpha;
   p.beta = op.beta;
   switch (op.kind) {

@@ -16,9 +16,9 @@ struct FloatPostOp {
   onednn::Eltwise kind = onednn::Eltwise::Relu;
   float alpha = 0.0F;
   float beta = 0.0F;
+  kernels::PostOp source;  // in our own kernels' terms
 };
 
-// Of any post-op but add.
 FloatPostOp float_post_op(const kernels::PostOp& op);
 
 // The post-ops of a lowered operator's text.
@@ -35,6 +35,12 @@ struct FloatConv {
 };
 bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& conv,
                     std::string* why);
+
+// Multiplications and additions of a convolution's products; weight [OC, IC/groups, ...].
+double conv_flops(const Shape& out, const Shape& weight);
+
+// The same by our own kernel, where that is expected to be faster; false: nothing was added.
+bool add_winograd_conv(PlanBuilder& builder, const Node& node, const FloatConv& conv);
 
 struct FloatLinear {
   int x = -1;                // [..., K]

@@ -18,13 +18,6 @@ Tensor grouped_view(const Tensor& weight, int64_t groups) {
   return groups == 1 ? weight : weight.contiguous().reshape(grouped_sizes(weight.sizes(), groups));
 }
 
-double conv_flops(const Shape& out, const Shape& weight) {
-  double flops = 2.0;
-  for (const int64_t s : out) flops *= static_cast<double>(s);
-  for (size_t d = 1; d < weight.size(); ++d) flops *= static_cast<double>(weight[d]);
-  return flops;
-}
-
 void bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Primitive& primitive,
                std::vector<int>* inputs) {
   if (bias < 0) return;
@@ -41,6 +34,13 @@ void bind_bias(PlanBuilder& builder, DnnlStep& step, int bias, const onednn::Pri
 
 }  // namespace
 
+double conv_flops(const Shape& out, const Shape& weight) {
+  double flops = 2.0;
+  for (const int64_t s : out) flops *= static_cast<double>(s);
+  for (size_t d = 1; d < weight.size(); ++d) flops *= static_cast<double>(weight[d]);
+  return flops;
+}
+
 bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& conv,
                     std::string* why) {
   if (conv.x < 0 || conv.weight < 0 || !computes_in(builder.value(conv.x).dtype) ||
@@ -48,6 +48,7 @@ bool add_float_conv(PlanBuilder& builder, const Node& node, const FloatConv& con
     *why = "operands of different dtypes, or of one that oneDNN does not compute in here";
     return false;
   }
+  if (add_winograd_conv(builder, node, conv)) return true;
   const DType dtype = builder.value(conv.x).dtype;
   const Tensor weight = builder.constant(conv.weight);  // undefined: computed by the graph
   const Shape weight_sizes = builder.value(conv.weight).sizes;

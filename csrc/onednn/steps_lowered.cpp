@@ -5,10 +5,11 @@
 #include "base/strings.h"
 #include "kernels/qconv.h"
 #include "kernels/qdepthwise.h"
-#include "kernels/qwinograd.h"
+#include "kernels/winograd.h"
 #include "onednn/float_ops.h"
 #include "onednn/kernel_step.h"
 #include "onednn/lower.h"
+#include "onednn/packed_once.h"
 #include "onednn/step_makers.h"
 #include "onednn/steps_gpu.h"
 #include "ops/support/epilogue_args.h"
@@ -23,19 +24,6 @@ namespace {
 
 bool is_depthwise(const kernels::ConvShape& s) {
   return s.groups > 1 && s.groups == s.in_c && s.groups == s.out_c;
-}
-
-// Weights packed once per model and instruction set.
-template <typename Packed, typename Pack>
-std::shared_ptr<const Packed> packed_once(PlanBuilder& builder, const Tensor& key,
-                                          const std::string& form, Pack&& pack) {
-  std::any& slot = builder.cache().packed[{key.id(), form}];
-  if (!slot.has_value()) {
-    slot = std::shared_ptr<const Packed>(pack());
-    builder.cache().kept_alive.push_back(key);
-    release_pages(key);
-  }
-  return std::any_cast<std::shared_ptr<const Packed>>(slot);
 }
 
 const char* tuning_text(ChoiceSource source) {
@@ -68,11 +56,11 @@ void run_conv(const kernels::QDepthwise& conv, const void* x, void* out, RunCont
               const void* other, const InputScales&) {
   conv.run(x, out, other);
 }
-void run_conv(const kernels::QWinograd& conv, const void* x, void* out, RunContext& ctx,
+void run_conv(const kernels::WinogradConv& conv, const void* x, void* out, RunContext& ctx,
               const void* other, const InputScales&) {
   conv.run(x, out, ctx.scratchpad, other);
 }
-size_t scratch_bytes(const kernels::QWinograd& conv) { return conv.scratch_bytes(); }
+size_t scratch_bytes(const kernels::WinogradConv& conv) { return conv.scratch_bytes(); }
 size_t scratch_bytes(const kernels::QConv& conv) { return conv.scratch_bytes(); }
 size_t scratch_bytes(const kernels::QDepthwise&) { return 0; }
 
@@ -138,7 +126,7 @@ std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kerne
     winograd = packed_once<PackedWinograd>(builder, weight, winograd_form,
                                            [&] { return pack_winograd(shape, w, isa); });
     if (winograd != nullptr && builder.tuner() == nullptr)
-      return chosen_step(QWinograd(spec, winograd), ChoiceSource::Model);
+      return chosen_step(WinogradConv(spec, winograd), ChoiceSource::Model);
   }
   const auto packed = packed_once<PackedWeights>(
       builder, weight, cat("qconv:", isa_label(isa), ":", shape.dilation_w, ":", x_max),
@@ -148,7 +136,7 @@ std::unique_ptr<QConvStepBase> make_qconv_step(PlanBuilder& builder, const kerne
   if (builder.tuner() != nullptr)
     source = builder.tuner()->choose(&chosen, packed, winograd, any_size);
   if (chosen.choice.mode == QConvChoice::kWinograd)
-    return chosen_step(QWinograd(spec, winograd), source);
+    return chosen_step(WinogradConv(spec, winograd), source);
   if (winograd != nullptr) builder.cache().packed.erase({weight.id(), winograd_form});  // large
   return chosen_step(QConv(chosen, packed), source, rows);
 }

@@ -18,7 +18,7 @@ using kernels::QConv;
 using kernels::QConvAspect;
 using kernels::QConvChoice;
 using kernels::QConvSpec;
-using kernels::QWinograd;
+using kernels::WinogradConv;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 5;
@@ -60,7 +60,7 @@ class Trial {
   void run(const QConv& conv) {
     conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data(), rows_);
   }
-  void run(const QWinograd& conv) {
+  void run(const WinogradConv& conv) {
     conv.run(src_.data(), dst_.data(), scratch_.data(), residual_.data());
   }
 
@@ -86,7 +86,7 @@ int repeats_for(double once) {
   return static_cast<int>(std::clamp(kSampleSeconds / std::max(once, 1e-7), 1.0, 50.0));
 }
 
-bool winograd_is_faster(const QConv& conv, const QWinograd& winograd, Trial& trial) {
+bool winograd_is_faster(const QConv& conv, const WinogradConv& winograd, Trial& trial) {
   const int repeats = repeats_for(trial.seconds(conv, 1));
   double best = std::numeric_limits<double>::infinity(), best_winograd = best;
   for (int round = 0; round < kRounds; ++round) {

@@ -8,7 +8,7 @@
 
 #include "base/disk_cache.h"
 #include "kernels/qconv.h"
-#include "kernels/qwinograd.h"
+#include "kernels/winograd.h"
 
 namespace pt2q {
 

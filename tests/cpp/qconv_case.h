@@ -1,4 +1,4 @@
-// Random convolutions for the tests of QConv and QWinograd, and the answer of the plain loops.
+// Random convolutions for the tests of QConv and WinogradConv, and the answer of the plain loops.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// Internal interface between QWinograd (qwinograd.cpp) and the per-ISA kernels.
+// Internal interface between WinogradConv (winograd.cpp) and the per-ISA kernels. Sources are u8,
+// points s16 and sums int32; or all of them float32.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +19,8 @@ struct WinogradInput {
   const uint8_t* pixels[kWinogradPoints];  // row by row, the first channel
   int64_t channels = 0;                    // a multiple of 16
   uint8_t flip = 0;                        // xor of every byte: 128 for s8 sources
-  int16_t* points = nullptr;               // the first point's channels
-  ptrdiff_t point_stride = 0;              // elements between points
+  uint8_t* points = nullptr;               // the first point's channels
+  ptrdiff_t point_stride = 0;              // bytes between points
 };
 
 // The sums at the 36 points of one tile to its 16 accumulators.
@@ -27,19 +28,20 @@ struct WinogradOutput {
   const int32_t* sums = nullptr;  // the first point's channels
   ptrdiff_t point_stride = 0;     // elements between points
   int64_t channels = 0;           // a multiple of 16
-  const int32_t* init = nullptr;  // added, per channel
-  int32_t* acc = nullptr;         // [16 pixels][channels]
+  const int32_t* init = nullptr;  // added, per channel; not to float32
+  int32_t* acc = nullptr;         // [16 pixels][channels]; float32: the bits
 };
 
 struct WinogradTable {
   void (*input)(const WinogradInput&) = nullptr;
   void (*output)(const WinogradOutput&) = nullptr;
-  const DotTable* dot = nullptr;  // of word_table_*
+  const DotTable* dot = nullptr;  // of word_table_* or real_table_*
   EpilogueFn epilogue = nullptr;
 };
 
-const WinogradTable& winograd_table_portable();
-const WinogradTable& winograd_table_avx2();
-const WinogradTable& winograd_table_avx512(bool vnni);
+// `real`: float32.
+const WinogradTable& winograd_table_portable(bool real);
+const WinogradTable& winograd_table_avx2(bool real);
+const WinogradTable& winograd_table_avx512(bool real, bool vnni);
 
 }  // namespace pt2q::kernels
