@@ -3,6 +3,7 @@
 #include "kernels/winograd.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -46,6 +47,11 @@ Costs costs_of(Isa isa, bool real) {
   if (isa >= Isa::avx512_vnni) return {1.07, 1.02, 10, 0.02};
   if (isa == Isa::avx512) return {1.75, 1.15, 10, 0.02};
   return {2.0, 1.45, 15, 0.055};
+}
+
+bool turned_off() {
+  static const char* const value = std::getenv("PT2Q_WINOGRAD");
+  return value != nullptr && std::strcmp(value, "0") == 0;
 }
 
 int64_t tiles_along(int64_t size) { return ceil_div(size, kWinogradOut); }
@@ -286,7 +292,8 @@ bool winograd_pays(const ConvShape& s, Isa isa, bool real) {
   constexpr double kMost = 10 << 20;   // bytes that no cache holds beside the other layers
   constexpr double kMargin = 0.92;     // eight times the weights' memory must be worth it
   constexpr double kBlock = 16;        // tiles that use a filter while it is in L1
-  if (isa == Isa::portable || (isa >= Isa::amx && !real) || !winograd_fits(s) || s.batch == 0)
+  if (isa == Isa::portable || (isa >= Isa::amx && !real) || !winograd_fits(s) || s.batch == 0 ||
+      turned_off())
     return false;
   const Costs cost = costs_of(isa, real);
   const auto in_c = static_cast<double>(s.in_c), out_c = static_cast<double>(s.out_c);

@@ -47,7 +47,7 @@ struct PackedWinograd {
 // whole sixteens.
 bool winograd_fits(const ConvShape& shape);
 // Whether it fits and is expected to be faster than QConv or, with `real`, oneDNN's direct float32
-// kernel on `isa` (a cost model).
+// kernel on `isa` (a cost model). Never with PT2Q_WINOGRAD=0 in the environment.
 bool winograd_pays(const ConvShape& shape, Isa isa, bool real = false);
 
 // weights: s8 [OC, IC, 3, 3]. Null when the sum of some channel may leave [-2^25, 2^25). Throws
