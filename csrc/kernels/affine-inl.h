@@ -34,6 +34,12 @@ HWY_INLINE FloatVec load_lanes(const Q* p) {
 HWY_INLINE void store_lanes(FloatVec v, float* p) { hn::StoreU(v, FloatTag(), p); }
 template <typename Q>
 HWY_INLINE void store_lanes(FloatVec v, Q* p) {
+#if HWY_TARGET <= HWY_AVX3
+  if constexpr (sizeof(Q) == 1) {  // no check of a range that is known to hold
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v.raw));
+    return _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+  }
+#endif
   const hn::Rebind<Q, FloatTag> dq;
   hn::StoreU(hn::DemoteTo(dq, hn::ConvertTo(hn::RebindToSigned<FloatTag>(), v)), dq, p);
 }
