@@ -290,6 +290,7 @@ bool winograd_fits(const ConvShape& s) {
 bool winograd_pays(const ConvShape& s, Isa isa, bool real) {
   constexpr double kHeld = 768 << 10;  // bytes of filters that stay in L2
   constexpr double kMost = 10 << 20;   // bytes that no cache holds beside the other layers
+  constexpr double kDisturbs = 60e3;   // cycles that layers behind lose, since points fill L2
   constexpr double kMargin = 0.92;     // eight times the weights' memory must be worth it
   constexpr double kBlock = 16;        // tiles that use a filter while it is in L1
   if (isa == Isa::portable || (isa >= Isa::amx && !real) || !winograd_fits(s) || s.batch == 0 ||
@@ -308,7 +309,7 @@ bool winograd_pays(const ConvShape& s, Isa isa, bool real) {
   const double bytes = kWinogradPoints * in_c * out_c * (real ? 4 : 2);
   if (bytes > kMost) return false;
   const double filters = bytes <= kHeld ? 0 : bytes * cost.bytes * std::max(1.0, tiles / kBlock);
-  return products + transforms + filters < kMargin * direct;
+  return products + transforms + filters + kDisturbs < kMargin * direct;
 }
 
 WinogradConv::WinogradConv(const QConvSpec& spec, std::shared_ptr<const PackedWinograd> weights)
