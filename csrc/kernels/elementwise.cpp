@@ -38,6 +38,8 @@ HWY_INLINE void with_unary(const UnaryStep& s, const Body& body) {
       return body([](FloatVec v) { return Math::sigmoid(v); });
     case Unary::tanh:
       return body([](FloatVec v) { return Math::tanh(v); });
+    case Unary::mish:
+      return body([](FloatVec v) { return Math::mish(v); });
     case Unary::gelu_erf:
       return body([](FloatVec v) { return Math::gelu_erf(v); });
     case Unary::gelu_tanh:
@@ -287,6 +289,11 @@ HWY_INLINE void binary_with(const float* a, const float* b, size_t n, float scal
   std::memcpy(y + i, rest_a, (n - i) * sizeof(float));
 }
 
+// v where it is `further` than u; NaN of either.
+HWY_INLINE FloatVec extreme(FloatVec u, FloatVec v, hn::Mask<FloatTag> further) {
+  return hn::IfThenElse(hn::Or(further, hn::IsNaN(v)), v, u);
+}
+
 void binary_run(Binary op, const float* a, const float* b, size_t n, float scalar, float floor,
                 float* y) {
   const auto run = [&](const auto& f) HWY_ATTR { binary_with(a, b, n, scalar, floor, y, f); };
@@ -299,6 +306,10 @@ void binary_run(Binary op, const float* a, const float* b, size_t n, float scala
       return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Mul(u, v); });
     case Binary::div:
       return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Div(u, v); });
+    case Binary::maximum:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Lt(u, v)); });
+    case Binary::minimum:
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Lt(v, u)); });
   }
 }
 

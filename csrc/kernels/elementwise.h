@@ -21,6 +21,7 @@ enum class Unary {
   silu,
   sigmoid,
   tanh,
+  mish,  // x * tanh(log(1 + exp(x)))
   gelu_erf,
   gelu_tanh,
   exp,
@@ -52,7 +53,8 @@ void unary(const UnaryStep& step, const float* x, int64_t n, float* y);
 template <typename Q>
 void unary_quantize(const UnaryStep& step, const float* x, int64_t n, const QuantParams& to, Q* q);
 
-enum class Binary { add, sub, mul, div };
+// The extremes give NaN where an operand is NaN, and of equal operands the first.
+enum class Binary { add, sub, mul, div, maximum, minimum };
 float binary_value(Binary op, float a, float b, bool relu);
 // y = op(a, b), then relu if asked.
 void binary(Binary op, const float* a, const float* b, int64_t n, bool relu, float* y);

@@ -77,6 +77,8 @@ float unary_value(const UnaryStep& s, float x) {
       return Math::sigmoid(x);
     case Unary::tanh:
       return Math::tanh(x);
+    case Unary::mish:
+      return Math::mish(x);
     case Unary::gelu_erf:
       return Math::gelu_erf(x);
     case Unary::gelu_tanh:
@@ -123,6 +125,12 @@ float binary_value(Binary op, float a, float b, bool relu) {
       break;
     case Binary::div:
       v = a / b;
+      break;
+    case Binary::maximum:
+      v = a < b || std::isnan(b) ? b : a;
+      break;
+    case Binary::minimum:
+      v = b < a || std::isnan(b) ? b : a;
       break;
   }
   return relu ? Math::relu(v) : v;

@@ -51,6 +51,7 @@ bool unary_of(const PlanBuilder& b, const Node& node, UnaryStep* step) {
       {"silu", Unary::silu},
       {"sigmoid", Unary::sigmoid},
       {"tanh", Unary::tanh},
+      {"mish", Unary::mish},
       {"gelu", Unary::gelu_erf},
       {"exp", Unary::exp},
       {"erf", Unary::erf},
@@ -227,7 +228,7 @@ void add_pointwise_steps(StepMakerMap& makers) {
         "clamp_max", "leaky_relu",  "silu",     "tanh",       "gelu",  "hardswish",
         "exp",       "hardsigmoid", "sigmoid",  "erf",        "floor", "ceil",
         "round",     "trunc",       "fix",      "frac",       "abs",   "absolute",
-        "neg",       "negative",    "square",   "reciprocal", "rsqrt"}) {
+        "neg",       "negative",    "square",   "reciprocal", "rsqrt", "mish"}) {
     makers[cat("aten.", name, ".default")] = make_unary;
   }
   makers["aten.rsub.Scalar"] = make_reversed;
@@ -237,6 +238,8 @@ void add_pointwise_steps(StepMakerMap& makers) {
     makers[cat("aten.mul.", overload)] = make_binary<Binary::mul>;
     makers[cat("aten.div.", overload)] = make_binary<Binary::div>;
   }
+  makers["aten.maximum.default"] = make_binary<Binary::maximum>;
+  makers["aten.minimum.default"] = make_binary<Binary::minimum>;
 }
 
 }  // namespace pt2q

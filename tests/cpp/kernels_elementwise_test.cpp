@@ -19,6 +19,7 @@ const std::vector<UnaryStep> kSteps = {{Unary::relu},
                                        {Unary::silu},
                                        {Unary::sigmoid},
                                        {Unary::tanh},
+                                       {Unary::mish},
                                        {Unary::gelu_erf},
                                        {Unary::gelu_tanh},
                                        {Unary::exp},
@@ -93,6 +94,12 @@ TEST(Unary, IsAccurate) {
       {{Unary::sigmoid}, sigmoid, -87.0f, 30.0f, 3.0, 0.0},
       {{Unary::silu}, [=](double x) { return x * sigmoid(x); }, -87.0f, 100.0f, 3.0, 0.0},
       {{Unary::tanh}, [](double x) { return std::tanh(x); }, -10.0f, 10.0f, 2.0, 0.0},
+      {{Unary::mish},
+       [](double x) { return x * std::tanh(std::log1p(std::exp(x))); },
+       -80.0f,
+       100.0f,
+       4.0,
+       0.0},
       {{Unary::erf}, [](double x) { return std::erf(x); }, -5.0f, 5.0f, 2.3, 0.0},
       {{Unary::gelu_erf}, gelu, -1.0f, 12.0f, 4.0, 0.0},
       // x * (1 + erf): what cancels here is lost of the result, not of its scale.
@@ -127,7 +134,8 @@ TEST(Unary, IsAccurate) {
 
 TEST(Binary, EqualsScalarDefinition) {
   for_each_route([] {
-    for (const Binary op : {Binary::add, Binary::sub, Binary::mul, Binary::div}) {
+    for (const Binary op :
+         {Binary::add, Binary::sub, Binary::mul, Binary::div, Binary::maximum, Binary::minimum}) {
       for (const bool relu : {false, true}) {
         for (const int64_t n : {0, 1, 16, 37, 40001}) {
           const auto a = inputs(n), b = random_floats(n, 8);
