@@ -194,31 +194,54 @@ void score_block(Work<Out>& w, int64_t first, int64_t count) {
   }
 }
 
+// Exponentials of a row to the codes of their probabilities.
+struct Encoder {
+  __m512 factor;
+  __m512i zero_point, low, high;
+  __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+
+  Encoder(float f, const QuantParams& p)
+      : factor(_mm512_set1_ps(f)),
+        zero_point(_mm512_set1_epi16(static_cast<int16_t>(p.zero_point))),
+        low(_mm512_set1_epi8(static_cast<char>(p.quant_min))),
+        high(_mm512_set1_epi8(static_cast<char>(p.quant_max))) {}
+
+  __m512i integers(const float* e) const {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(e), factor));
+  }
+  // Saturation on the way to bytes clamps; NaN is the least integer. Dwords come out interleaved.
+  __m512i pack(__m512i a, __m512i b, __m512i c, __m512i d) const {
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero_point);
+    const __m512i q = _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(ab, cd), low), high);
+    return _mm512_permutexvar_epi32(order, q);
+  }
+};
+
 // Exponentials [0, whole) of a row to codes at its beginning; returns their sum. `whole` is a
 // multiple of 32.
 int32_t encode_row(float* row, int64_t whole, float factor, const QuantParams& p) {
-  const __m512 f = _mm512_set1_ps(factor);
+  const Encoder encoder(factor, p);
   auto* const to = reinterpret_cast<char*>(row);
-  const auto codes = [&](int64_t j) __attribute__((always_inline)) {
-    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(row + j), f));
-  };
-  const auto store = [&](int64_t j, __m512i a, __m512i b) __attribute__((always_inline)) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j), _mm512_cvtusepi32_epi8(a));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + j + 16), _mm512_cvtusepi32_epi8(b));
-  };
-  const __m512i low = _mm512_set1_epi32(p.quant_min), high = _mm512_set1_epi32(p.quant_max);
-  const __m512i zero_point = _mm512_set1_epi32(p.zero_point);
-  const auto bounded = [&](__m512i c) __attribute__((always_inline)) {
-    return _mm512_min_epi32(_mm512_max_epi32(_mm512_add_epi32(c, zero_point), low), high);
-  };
-  __m512i sum = _mm512_setzero_si512();
-  // Both are loaded before the first is stored, which may lie on the second.
-  for (int64_t j = 0; j < whole; j += 32) {
-    const __m512i a = bounded(codes(j)), b = bounded(codes(j + 16));
-    sum = _mm512_add_epi32(_mm512_add_epi32(sum, a), b);
-    store(j, a, b);
+  const __m512i zero = _mm512_setzero_si512();
+  __m512i sum = zero;
+  int64_t j = 0;
+  // All are loaded before any is stored, which may lie on them.
+  for (; j + 64 <= whole; j += 64) {
+    const __m512i codes =
+        encoder.pack(encoder.integers(row + j), encoder.integers(row + j + 16),
+                     encoder.integers(row + j + 32), encoder.integers(row + j + 48));
+    sum = _mm512_add_epi64(sum, _mm512_sad_epu8(codes, zero));
+    _mm512_storeu_si512(to + j, codes);
   }
-  return _mm512_reduce_add_epi32(sum);
+  if (j < whole) {
+    const __m512i a = encoder.integers(row + j), b = encoder.integers(row + j + 16);
+    const __m256i codes = _mm512_castsi512_si256(encoder.pack(a, b, a, b));
+    const __m256i part = _mm256_sad_epu8(codes, _mm256_setzero_si256());
+    sum = _mm512_add_epi64(sum, _mm512_zextsi256_si512(part));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + j), codes);
+  }
+  return static_cast<int32_t>(_mm512_reduce_add_epi64(sum));
 }
 
 template <int kV, typename Out>

@@ -274,22 +274,28 @@ struct EpilogueKernel {
         const I q2 = curve_lane(a, b, row, c + 32, doubt);
         const I q3 = curve_lane(a, b, row, c + 48, doubt);
         if (V::any_above(doubt, a.curve.certain)) {
-          exact_part(e, b, row, c, 64);
+          for (int part = 0; part < 64; part += 16)
+            curved_part<kS8>(e, a, b, pack, row, c + part, 16);
         } else {
           V::template store_q64<kS8>(dst + row * b.dst_stride + c, q0, q1, q2, q3, pack);
         }
       }
       for (; c < b.channels; c += 16) {
         const int n = b.channels - c < 16 ? b.channels - c : 16;
-        F doubt = V::set_f(0.0F);
-        const I q = curve_lane(a, b, row, c, doubt);
-        if (V::any_above(doubt, a.curve.certain)) {
-          exact_part(e, b, row, c, n);
-        } else {
-          V::template store_packed16<kS8>(dst + row * b.dst_stride + c, q, pack, n);
-        }
+        curved_part<kS8>(e, a, b, pack, row, c, n);
       }
     }
+  }
+
+  // Up to sixteen channels; the definition where one is uncertain.
+  template <bool kS8>
+  static void curved_part(const Epilogue& e, const CurveArgs& a, const EpilogueBlock& b,
+                          const typename V::Pack& pack, int row, int c, int n) {
+    F doubt = V::set_f(0.0F);
+    const I q = curve_lane(a, b, row, c, doubt);
+    if (V::any_above(doubt, a.curve.certain)) return exact_part(e, b, row, c, n);
+    auto* const dst = static_cast<uint8_t*>(b.dst);
+    V::template store_packed16<kS8>(dst + row * b.dst_stride + c, q, pack, n);
   }
 
   static void run(const Epilogue& e, const EpilogueBlock& b) {
