@@ -289,9 +289,9 @@ HWY_INLINE void binary_with(const float* a, const float* b, size_t n, float scal
   std::memcpy(y + i, rest_a, (n - i) * sizeof(float));
 }
 
-// v where it is `further` than u; NaN of either.
+// u where it is `further` than v; NaN of either.
 HWY_INLINE FloatVec extreme(FloatVec u, FloatVec v, hn::Mask<FloatTag> further) {
-  return hn::IfThenElse(hn::Or(further, hn::IsNaN(v)), v, u);
+  return hn::IfThenElse(hn::Or(further, hn::IsNaN(u)), u, v);
 }
 
 void binary_run(Binary op, const float* a, const float* b, size_t n, float scalar, float floor,
@@ -307,9 +307,9 @@ void binary_run(Binary op, const float* a, const float* b, size_t n, float scala
     case Binary::div:
       return run([](FloatVec u, FloatVec v) HWY_ATTR { return hn::Div(u, v); });
     case Binary::maximum:
-      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Lt(u, v)); });
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Gt(u, v)); });
     case Binary::minimum:
-      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Lt(v, u)); });
+      return run([](FloatVec u, FloatVec v) HWY_ATTR { return extreme(u, v, hn::Lt(u, v)); });
   }
 }
 

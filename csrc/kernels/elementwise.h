@@ -53,7 +53,7 @@ void unary(const UnaryStep& step, const float* x, int64_t n, float* y);
 template <typename Q>
 void unary_quantize(const UnaryStep& step, const float* x, int64_t n, const QuantParams& to, Q* q);
 
-// The extremes give NaN where an operand is NaN, and of equal operands the first.
+// The extremes give NaN where an operand is NaN, and of equal operands (0 and -0) the second.
 enum class Binary { add, sub, mul, div, maximum, minimum };
 float binary_value(Binary op, float a, float b, bool relu);
 // y = op(a, b), then relu if asked.

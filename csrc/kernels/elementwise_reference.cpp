@@ -127,10 +127,10 @@ float binary_value(Binary op, float a, float b, bool relu) {
       v = a / b;
       break;
     case Binary::maximum:
-      v = a < b || std::isnan(b) ? b : a;
+      v = a > b || std::isnan(a) ? a : b;
       break;
     case Binary::minimum:
-      v = b < a || std::isnan(b) ? b : a;
+      v = a < b || std::isnan(a) ? a : b;
       break;
   }
   return relu ? Math::relu(v) : v;
