@@ -52,23 +52,20 @@ HWY_INLINE size_t vectors_for(int64_t left) {
   return left > 2 * lanes ? kVectors : left > lanes ? 2 : 1;
 }
 
-// Packs keys [source, depth] into panels [depth][panel_width]; of the last one, what is read, with
-// zeros behind the last key.
+// Packs keys [source, depth] into panels [depth][panel_width]. Behind the last key stays what is
+// there: its scores are thrown away.
 void pack_keys(const AttentionShape& s, const float* k, float* packed) {
   const int64_t width = panel_width();
-  for (int64_t j0 = 0; j0 < s.source; j0 += width, packed += width * s.depth) {
-    const auto used = static_cast<int64_t>(vectors_for(s.source - j0) * hn::Lanes(FloatTag()));
-    for (int64_t j = 0; j < used; j += 4) {
-      const float* row = k + (j0 + j) * s.k[2];
-      int64_t e = 0;
-      if (j0 + j + 4 <= s.source) {
-        for (; e + 4 <= s.depth; e += 4)
-          pack_square(row + e, s.k[2], packed + e * width + j, width);
-      }
-      for (; e < s.depth; ++e) {
-        for (int64_t r = 0; r < 4; ++r)
-          packed[e * width + j + r] = j0 + j + r < s.source ? row[r * s.k[2] + e] : 0.0f;
-      }
+  for (int64_t j = 0; j < s.source; j += 4) {
+    float* to = packed + j / width * width * s.depth + j % width;
+    const float* row = k + j * s.k[2];
+    const int64_t rows = std::min<int64_t>(4, s.source - j);
+    int64_t e = 0;
+    if (rows == 4) {
+      for (; e + 4 <= s.depth; e += 4) pack_square(row + e, s.k[2], to + e * width, width);
+    }
+    for (; e < s.depth; ++e) {
+      for (int64_t r = 0; r < rows; ++r) to[e * width + r] = row[r * s.k[2] + e];
     }
   }
 }

@@ -69,30 +69,25 @@ inline void pack_square(const void* row, int64_t step, __m128i flip, uint32_t* t
 // Keys that scores are computed for at a time when `left` keys are left.
 inline int64_t keys_for(int64_t left) { return left > 32 ? 64 : left > 16 ? 32 : 16; }
 
-// Panels [words of the depth][kPanel], each word exclusive-or `flip`; of the last panel, what is
-// read, with zeros behind the last key.
+// Panels [words of the depth][kPanel], each word exclusive-or `flip`. Behind the last key stays
+// what is there: its scores are thrown away.
 template <typename T>
-void pack_keys(const AttentionShape& s, const T* k, uint32_t flip, uint32_t* to) {
+void pack_keys(const AttentionShape& s, const T* k, uint32_t flip, uint32_t* packed) {
   constexpr int64_t kPerWord = 4 / sizeof(T);
   const int64_t words = s.depth / kPerWord;
+  const int64_t step = s.k[2] * static_cast<int64_t>(sizeof(T));
   const __m128i flips = _mm_set1_epi32(static_cast<int>(flip));
-  for (int64_t j0 = 0; j0 < s.source; j0 += kPanel, to += kPanel * words) {
-    const int64_t used = keys_for(s.source - j0);
-    for (int64_t j = 0; j < used; j += 4) {
-      const T* row = k + (j0 + j) * s.k[2];
-      int64_t e = 0;
-      if (j0 + j + 4 <= s.source) {
-        for (; e + 4 <= words; e += 4) {
-          pack_square(row + kPerWord * e, s.k[2] * static_cast<int64_t>(sizeof(T)), flips,
-                      to + e * kPanel + j);
-        }
-      }
-      for (; e < words; ++e) {
-        for (int64_t r = 0; r < 4; ++r) {
-          to[e * kPanel + j + r] =
-              j0 + j + r < s.source ? word_at(row + r * s.k[2] + kPerWord * e) ^ flip : 0;
-        }
-      }
+  for (int64_t j = 0; j < s.source; j += 4) {
+    uint32_t* to = packed + j / kPanel * kPanel * words + j % kPanel;
+    const T* row = k + j * s.k[2];
+    const int64_t rows = std::min<int64_t>(4, s.source - j);
+    int64_t e = 0;
+    if (rows == 4) {
+      for (; e + 4 <= words; e += 4) pack_square(row + kPerWord * e, step, flips, to + e * kPanel);
+    }
+    for (; e < words; ++e) {
+      for (int64_t r = 0; r < rows; ++r)
+        to[e * kPanel + r] = word_at(row + r * s.k[2] + kPerWord * e) ^ flip;
     }
   }
 }
