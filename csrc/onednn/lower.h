@@ -32,6 +32,8 @@ bool lift_quantize(GraphModule& module);
 bool quantize_before_cat(GraphModule& module);
 // quantize(x, choose_qparams(x)) and the dequantize behind it become one operator each.
 Pass fuse_dynamic_quantize();
+// Layer norm finds the range of its result and quantizes it.
+bool fuse_dynamic_norms(GraphModule& module);
 // Convolution and linear absorb dequantize, bias, post-ops, residual and quantize.
 bool fuse_int8_compute(GraphModule& module);
 // Pooling, add, mul and concatenation between dequantize and quantize.

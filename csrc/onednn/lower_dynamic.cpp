@@ -57,7 +57,47 @@ std::function<void(GraphModule&, const Match&)> to_lowered(const std::string& ru
   };
 }
 
+// Over the last dimension alone, in float32.
+bool is_row_norm(const Node* n) {
+  return n->is_call("aten.layer_norm.default") && dtype_of(n) == DType::Float32 &&
+         n->arg(1).is<Value::List>() && n->arg(1).list().size() == 1;
+}
+
+void join(Graph& graph, Node* norm, Node* quantize) {
+  const auto point = graph.inserting_before(norm);
+  std::vector<Value> args(norm->args().begin(), norm->args().begin() + 5);
+  for (size_t i = 1; i < 6; ++i) args.push_back(quantize->arg(i));
+  const auto call = [&](const char* op, std::vector<Value> values) {
+    Node* n = graph.call_function(op, std::move(values));
+    n->meta.val = infer_node(*n);
+    return n;
+  };
+  Node* all = call("pt2q.layer_norm_dynamic.default", std::move(args));
+  Node* real = call("_operator.getitem", {all, 0});
+  gives_value_of(real, norm);
+  const std::vector<Node*> items(quantize->users().begin(), quantize->users().end());
+  for (Node* item : items) {
+    Node* moved = call("_operator.getitem", {all, item->arg(1).to_int() + 1});
+    stands_for(moved, *item);
+    item->replace_all_uses_with(moved);
+  }
+  norm->replace_all_uses_with(real);
+}
+
 }  // namespace
+
+bool fuse_dynamic_norms(GraphModule& module) {
+  Graph& graph = module.graph();
+  bool changed = false;
+  for (Node* n : graph.nodes()) {
+    if (n->erased() || !n->is_call("pt2q.quantize_dynamic.default")) continue;
+    Node* norm = n->arg_node(0);
+    if (norm == nullptr || !is_row_norm(norm)) continue;
+    join(graph, norm, n);
+    changed = true;
+  }
+  return graph.eliminate_dead_code() || changed;
+}
 
 Pass fuse_dynamic_quantize() {
   std::vector<Rule> rules;

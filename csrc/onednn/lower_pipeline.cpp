@@ -39,6 +39,8 @@ std::vector<Pass> lowering_passes(bool bfloat16, DeviceType device) {
        fuse_int8_pointwise},
       fuse_attention(),
       fuse_quantized_results(),
+      {"fuse_dynamic_norms", "Layer norm finds the range of its result and quantizes it.",
+       fuse_dynamic_norms},
       {"merge_linears", "Queries, keys and values come of one linear layer.", merge_linears},
       {"fuse_float_compute", "Float convolution and linear take in what follows.",
        fuse_float_compute},

@@ -34,38 +34,6 @@ bool make_softmax(PlanBuilder& builder, const Node& node, std::string*) {
   return true;
 }
 
-// layer_norm(input, normalized_shape, weight?, bias?, eps, ...).
-struct LayerNorm {
-  int x = -1, weight = -1, bias = -1;
-  std::vector<int> inputs;
-  Shape sizes;
-  int64_t rows = 0, n = 0;
-  float eps = 0;
-
-  const float* parameter(RunContext& ctx, int id) const {
-    return id < 0 ? nullptr : ctx.data<const float>(id);
-  }
-};
-
-bool read_layer_norm(PlanBuilder& builder, const Node& node, LayerNorm* out) {
-  const int x = builder.tensor_arg(node, 0);
-  if (!is_float32(builder, x)) return false;
-  out->sizes = builder.value(x).sizes;
-  out->n = numel_of(builder.plain_arg(node, 1).to_ints());
-  out->rows = numel_of(out->sizes) / out->n;
-  out->x = builder.as_contiguous(x);
-  out->inputs = {out->x};
-  for (size_t i = 2; i < 4; ++i) {
-    if (builder.plain_arg(node, i).is_none()) continue;
-    const int p = builder.tensor_arg(node, i);
-    if (!is_float32(builder, p)) return false;
-    out->inputs.push_back(builder.as_contiguous(p));
-    (i == 2 ? out->weight : out->bias) = out->inputs.back();
-  }
-  out->eps = static_cast<float>(builder.plain_arg(node, 4).to_double());
-  return true;
-}
-
 bool make_layer_norm(PlanBuilder& builder, const Node& node, std::string*) {
   LayerNorm norm;
   if (!read_layer_norm(builder, node, &norm)) return false;
@@ -167,6 +135,25 @@ bool make_batch_norm(PlanBuilder& builder, const Node& node, std::string* why) {
 }
 
 }  // namespace
+
+bool read_layer_norm(PlanBuilder& builder, const Node& node, LayerNorm* out) {
+  const int x = builder.tensor_arg(node, 0);
+  if (!is_float32(builder, x)) return false;
+  out->sizes = builder.value(x).sizes;
+  out->n = numel_of(builder.plain_arg(node, 1).to_ints());
+  out->rows = numel_of(out->sizes) / out->n;
+  out->x = builder.as_contiguous(x);
+  out->inputs = {out->x};
+  for (size_t i = 2; i < 4; ++i) {
+    if (builder.plain_arg(node, i).is_none()) continue;
+    const int p = builder.tensor_arg(node, i);
+    if (!is_float32(builder, p)) return false;
+    out->inputs.push_back(builder.as_contiguous(p));
+    (i == 2 ? out->weight : out->bias) = out->inputs.back();
+  }
+  out->eps = static_cast<float>(builder.plain_arg(node, 4).to_double());
+  return true;
+}
 
 QuantParams read_result_params(const PlanBuilder& builder, const Node& node, size_t tail) {
   QuantParams p;

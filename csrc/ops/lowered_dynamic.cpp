@@ -176,6 +176,32 @@ Value qlinear(const Args& args) {
   return out;
 }
 
+// Layer norm, then quantize_dynamic of its result.
+std::vector<Value> norm_arguments(const Args& args) {
+  std::vector<Value> values;
+  for (size_t i = 0; i < kDynamicNormTail; ++i) values.push_back(args.value(i));
+  return values;
+}
+
+std::vector<Value> quantize_arguments(const Args& args, const Value& real) {
+  std::vector<Value> values = {real};
+  for (size_t i = kDynamicNormTail; i < args.size(); ++i) values.push_back(args.value(i));
+  values[4] = args.dtype(kDynamicNormTail + 3, DType::UInt8);
+  return values;
+}
+
+Value normalized(const Args& args, bool infer) {
+  const OpDef& norm = op_table().get("aten.layer_norm.default");
+  const OpDef& choose = op_table().get("pt2q.quantize_dynamic.default");
+  const std::vector<Value> first = norm_arguments(args);
+  const Value real = (infer ? norm.infer : norm.reference)(Args(norm, first));
+  const std::vector<Value> second = quantize_arguments(args, real);
+  const Value codes = (infer ? choose.infer : choose.reference)(Args(choose, second));
+  Value::List out = {real};
+  for (const Value& v : codes.list()) out.push_back(v);
+  return out;
+}
+
 }  // namespace
 
 void register_lowered_dynamic(OpTable& t) {
@@ -183,6 +209,13 @@ void register_lowered_dynamic(OpTable& t) {
                  "(Tensor x, int quant_min, int quant_max, float eps, ScalarType dtype, str "
                  "rule=\"tensor\") -> (Tensor, Tensor, Tensor)",
                  infer_quantize, quantize);
+  define_lowered(
+      t, "pt2q.layer_norm_dynamic.default",
+      "(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias, float eps, int "
+      "quant_min, int quant_max, float choose_eps, ScalarType dtype, str rule=\"tensor\") -> "
+      "(Tensor, Tensor, Tensor, Tensor)",
+      [](const Args& args) { return normalized(args, true); },
+      [](const Args& args) { return normalized(args, false); });
   define_lowered(t, "pt2q.dequantize_dynamic.default",
                  "(Tensor x, Tensor scale, Tensor zero_point) -> Tensor", infer_dequantize,
                  dequantize);

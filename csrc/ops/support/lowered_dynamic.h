@@ -15,6 +15,10 @@ enum class DynamicRule { Tensor, TensorSymmetric, TokenSymmetric, TokenAsymmetri
 DynamicRule read_dynamic_rule(const std::string& text);
 constexpr bool per_token(DynamicRule rule) { return rule >= DynamicRule::TokenSymmetric; }
 
+// pt2q.layer_norm_dynamic: the arguments of layer norm, then from here on those that
+// pt2q.quantize_dynamic has behind its tensor. Gives the float result, codes, scale, zero point.
+constexpr size_t kDynamicNormTail = 5;
+
 // What is stored of a row's parameters. Infinities in the row leave no zero point (NaN, or what
 // that becomes as an integer): the row's values are no numbers then, and the scale is NaN.
 struct StoredRow {
