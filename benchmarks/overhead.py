@@ -6,6 +6,7 @@
 Per step: chains of tiny linear layers of two lengths; the difference of their times over the difference of
 their steps, arithmetic included. Per graph: what remains of the time of a one-layer model, and for real
 models the least time of a call over the least sum of its steps (wall). Chains: CPU time, least of several rounds.
+Memory of activations: what the plan holds over what is alive at the fullest step.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pt2q import nn
 from throughput import quantized, quantized_module
 from workloads import Case, inputs
 
-CASES = ("mobilenet_v2:1", "squeezenet1_1:1", "resnet18:1")
+CASES = ("mobilenet_v2:1", "squeezenet1_1:1", "resnet18:1", "resnet50:1", "minilm:1", "vit_b16:1", "dlrm:2048")
 SHORT, LONG = 10, 50
 
 
@@ -81,7 +82,7 @@ def graph_level(case: Case) -> dict[str, float]:
         calls.append(1e6 * (time.perf_counter() - start))
         steps.append([1e6 * s["seconds"] for s in model.steps(*x, repeats=1)])
     total = float(np.array(steps).sum(axis=1).min())  # of one run, as the call is
-    return {"call_us": min(calls), "steps_us": total, "steps": len(steps[0]), "share": min(calls) / total - 1}
+    return {"call_us": min(calls), "steps_us": total, "steps": len(steps[0]), "share": min(calls) / total - 1, **model.memory(*x)}  # fmt: skip
 
 
 def main() -> int:
@@ -97,7 +98,9 @@ def main() -> int:
     rows = [[k, f"{c['step_us']:.2f}", f"{c['call_us']:.2f}", f"{c['call_numpy_us']:.2f}"] for k, c in report["chains"].items()]  # fmt: skip
     text = reporting.table(["chain", "us per step", "us per call", "us per call, NumPy"], rows) + "\n"
     rows = [[k, f"{m['steps']:.0f}", f"{m['call_us']:.0f}", f"{m['steps_us']:.0f}", f"{100 * m['share']:.1f} %"] for k, m in report["models"].items()]  # fmt: skip
-    text += reporting.table(["model", "steps", "call us", "sum of steps us", "above"], rows)
+    text += reporting.table(["model", "steps", "call us", "sum of steps us", "above"], rows) + "\n"
+    rows = [[k, f"{m['activations'] / 1e6:.2f}", f"{m['activations'] / m['alive']:.2f}", f"{m['scratch'] / 1e6:.2f}"] for k, m in report["models"].items()]  # fmt: skip
+    text += reporting.table(["model", "activations MB", "of what is alive", "scratch MB"], rows)
     reporting.write(args.out, "overhead", report, text)
     print(text)
     return 0

@@ -106,6 +106,20 @@ py::dict saturation(CompiledModel& model, const py::args& args) {
   return d;
 }
 
+py::dict memory(CompiledModel& model, const py::args& args) {
+  const std::vector<Value> inputs = inputs_of(args);
+  MemoryReport r;
+  {
+    const py::gil_scoped_release release;
+    r = model.memory(inputs);
+  }
+  py::dict d;
+  d["activations"] = r.activations;
+  d["alive"] = r.alive;
+  d["scratch"] = r.scratch;
+  return d;
+}
+
 py::list profile_steps(CompiledModel& model, const py::args& args, int repeats) {
   const std::vector<Value> inputs = inputs_of(args);
   std::vector<StepReport> steps;
@@ -147,6 +161,9 @@ void bind_runtime(py::module_& m) {
       .def("saturation", &saturation,
            "How many int8 layers there are, and of them: 'impossible' (the instruction cannot "
            "saturate), 'bounded' (16-bit pair sums proven to fit), 'exact_route'.")
+      .def("memory", &memory,
+           "Bytes that a run for these inputs works in: 'activations' between the steps, of which "
+           "'alive' are needed at once at the fullest step, and 'scratch' within steps.")
       .def("print_tabular", &CompiledModel::print_tabular,
            "Text: the lowered graph with the kernel and the saturation verdict of each node.")
       .def("graph_for", &graph_for, "The lowered graph and the steps that run for these inputs.")

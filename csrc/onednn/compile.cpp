@@ -153,6 +153,12 @@ std::vector<StepReport> CompiledModel::steps(const std::vector<Value>& inputs) {
   return reports_of(*plan_for(*module_, checked_inputs(*module_, inputs))->plan());
 }
 
+MemoryReport CompiledModel::memory(const std::vector<Value>& inputs) {
+  const auto executor = plan_for(*module_, checked_inputs(*module_, inputs));
+  const Plan& plan = *executor->plan();
+  return {plan.arena_bytes, alive_bytes(plan), static_cast<int64_t>(plan.scratchpad_bytes)};
+}
+
 // Of the plan used last; before the first run, of the one for the shapes of the capture.
 std::vector<StepReport> CompiledModel::usual_steps() {
   if (const auto latest = ModelCache::of(*module_)->latest()) return reports_of(*latest->plan());

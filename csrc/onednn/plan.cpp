@@ -322,4 +322,36 @@ Value materialize(const Bound& bound, RunContext& ctx) {
   return ctx.tensor(bound.value);
 }
 
+namespace {
+
+// The arena memory that a step's work keeps busy: every root alive then, but an output that may
+// take the memory of its last-used input of the same size counts once with it.
+int64_t alive_bytes(const Plan& plan, int step) {
+  int64_t sum = 0;
+  for (size_t i = 0; i < plan.values.size(); ++i) {
+    const PlanValue& v = plan.values[i];
+    if (v.storage != Storage::Arena || v.root != static_cast<int>(i) || v.first_step < 0) continue;
+    if (v.first_step <= step && step <= v.last_step) sum += v.bytes;
+  }
+  const Step& s = *plan.steps[static_cast<size_t>(step)];
+  if (s.in_place_input < 0 || s.outputs.empty()) return sum;
+  const auto root_of = [&](int id) -> const PlanValue& {
+    return plan.values[static_cast<size_t>(plan.values[static_cast<size_t>(id)].root)];
+  };
+  const PlanValue& in = root_of(s.in_place_input);
+  const PlanValue& out = root_of(s.outputs[0]);
+  const bool merges = in.storage == Storage::Arena && out.storage == Storage::Arena &&
+                      in.last_step == step && in.bytes == out.bytes;
+  return merges ? sum - out.bytes : sum;
+}
+
+}  // namespace
+
+int64_t alive_bytes(const Plan& plan) {
+  int64_t most = 0;
+  for (size_t i = 0; i < plan.steps.size(); ++i)
+    most = std::max(most, alive_bytes(plan, static_cast<int>(i)));
+  return most;
+}
+
 }  // namespace pt2q

@@ -184,6 +184,9 @@ std::string layout_name(const Shape& sizes, const Shape& strides);
 // Aligned memory that nobody has touched yet.
 std::shared_ptr<char> aligned_buffer(int64_t bytes);
 
+// What the arena must hold at least: the values that are alive at the fullest step.
+int64_t alive_bytes(const Plan& plan);
+
 // Gives every Arena root its offset: values whose lives do not overlap share memory.
 void plan_memory(Plan& plan);
 

@@ -179,6 +179,11 @@ class CompiledModel:
         and the largest input) and ``exact_route`` (widened products)."""
         return self._lowered(inputs).saturation(*inputs)
 
+    def memory(self, *inputs: Any) -> dict[str, int]:
+        """Bytes that a run for these inputs works in: ``activations`` between the steps, of which
+        ``alive`` are needed at once at the fullest step, and ``scratch`` within steps."""
+        return self._lowered(inputs).memory(*inputs)
+
     def refused(self) -> list[dict[str, Any]]:
         """Layers with quantized operands that run in float; ``note`` says why."""
         return self._lowered().refused()

@@ -7,6 +7,12 @@ import pytest
 
 import pt2q as torch
 from pt2q import nn
+from pt2q.ao.quantization.quantize_pt2e import convert_pt2e, prepare_pt2e
+from pt2q.ao.quantization.quantizer.x86_inductor_quantizer import (
+    X86InductorQuantizer,
+    get_default_x86_inductor_quantization_config,
+)
+from pt2q.vision import models
 
 X = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
 
@@ -80,3 +86,15 @@ def test_what_cannot_be_compiled_is_named():
 def test_an_exported_program_is_compiled_as_its_module():
     program = torch.export.export(nn.Linear(8, 4).eval(), (X,))
     np.testing.assert_array_equal(torch.compile(program)(X), torch.compile(program.module())(X))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "squeezenet1_1"])
+def test_activations_take_little_more_than_what_is_alive_at_once(name):
+    x = torch.randn(2, 3, 64, 64)
+    captured = torch.export.export(getattr(models, name)().eval(), (x,)).module()
+    quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
+    prepared = prepare_pt2e(captured, quantizer)
+    prepared(x)
+    memory = torch.compile(convert_pt2e(prepared)).memory(x)
+    assert 0 < memory["alive"] <= memory["activations"] <= 1.1 * memory["alive"]
+    assert memory["scratch"] > 0

@@ -87,6 +87,13 @@ struct SaturationSummary {
 };
 SaturationSummary saturation_summary(const std::vector<StepReport>& steps);
 
+// Bytes that one run works in, beside weights, inputs and outputs.
+struct MemoryReport {
+  int64_t activations = 0;  // values between the steps
+  int64_t alive = 0;        // of these at the fullest step: activations cannot be less
+  int64_t scratch = 0;      // within steps
+};
+
 struct PassReport {
   std::string name;
   double seconds = 0.0;
@@ -112,6 +119,8 @@ class CompiledModel {
   std::vector<StepReport> steps(const std::vector<Value>& inputs);
   // The same with mean times over `repeats` runs (after one to warm up).
   std::vector<StepReport> profile(const std::vector<Value>& inputs, int repeats = 10);
+  // For these inputs.
+  MemoryReport memory(const std::vector<Value>& inputs);
   // Nodes with quantized operands that run in float; `note` says why.
   std::vector<StepReport> refused() const;
 
