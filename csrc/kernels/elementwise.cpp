@@ -144,6 +144,8 @@ HWY_INLINE void normalize_some(const float* x, size_t n, const float* weight, co
     const FloatVec factor = hn::Set(FloatTag(), scale[r]);
     size_t i = 0;
     for (; i + lanes <= n; i += lanes) {
+      __builtin_prefetch(x + kRows * n +
+                         i);  // the rows that come next; behind the last, a hint in vain
       FloatVec v = hn::Mul(hn::Sub(hn::LoadU(FloatTag(), x + i), center[r]), factor);
       if (weight != nullptr) v = hn::Mul(v, hn::LoadU(FloatTag(), weight + i));
       if (bias != nullptr) v = hn::Add(v, hn::LoadU(FloatTag(), bias + i));
