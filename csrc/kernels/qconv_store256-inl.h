@@ -27,7 +27,8 @@ class Store256 {
       return residual_ != nullptr ? put_real<true>(acc) : put_real<false>(acc);
     }
     if (out_.channels != 16) return put_tails(acc);
-    residual_ != nullptr ? put<true>(acc) : put<false>(acc);
+    if (residual_ != nullptr) return put<true, false>(acc);
+    out_.lean ? put<false, true>(acc) : put<false, false>(acc);
   }
 
  private:
@@ -47,21 +48,25 @@ class Store256 {
   }
 
   // A pixel's 16 values as 16-bit integers: channels 0-3, 8-11, 4-7, 12-15.
-  template <bool kAdd>
+  template <bool kAdd, bool kLean = false>
   [[gnu::always_inline]] __m256i pixel(const Acc& acc, __m128i residual) const {
     const __m256i lo = quantize<kAdd>(acc.lo, out_.scale, out_.bias, residual);
     const __m256i hi =
         quantize<kAdd>(acc.hi, out_.scale + 8, out_.bias + 8, _mm_srli_si128(residual, 8));
-    return _mm256_adds_epi16(_mm256_packs_epi32(lo, hi), _mm256_set1_epi32(out_.zero_points));
+    const __m256i both = _mm256_packs_epi32(lo, hi);
+    return kLean ? both : _mm256_adds_epi16(both, _mm256_set1_epi32(out_.zero_points));
   }
 
   // Two pixels, one after the other.
+  template <bool kLean = false>
   [[gnu::always_inline]] __m256i bytes(__m256i a, __m256i b) const {
     const __m256i q = _mm256_packus_epi16(a, b);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    if (kLean) return _mm256_permutevar8x32_epi32(q, order);
     const __m256i clamped = _mm256_min_epu8(_mm256_max_epu8(q, _mm256_set1_epi32(out_.qmins)),
                                             _mm256_set1_epi32(out_.qmaxs));
     const __m256i flipped = _mm256_xor_si256(clamped, _mm256_set1_epi32(out_.flips));
-    return _mm256_permutevar8x32_epi32(flipped, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    return _mm256_permutevar8x32_epi32(flipped, order);
   }
 
   // Eight of the sixteen values, from the `half`th eight of scale and bias.
@@ -108,14 +113,14 @@ class Store256 {
   }
   static void put16(uint8_t* p, __m128i x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), x); }
 
-  template <bool kAdd, int kPixels>
+  template <bool kAdd, bool kLean, int kPixels>
   [[gnu::always_inline]] void put(const Acc (&acc)[kPixels][1]) const {
 #pragma GCC unroll 8
     for (int i = 0; i < kPixels; i += 2) {
       const int next = i + 1 < kPixels ? i + 1 : i;
-      const __m256i a = pixel<kAdd>(acc[i][0], residual_at<kAdd>(i));
-      const __m256i b = next == i ? a : pixel<kAdd>(acc[next][0], residual_at<kAdd>(next));
-      const __m256i q = bytes(a, b);
+      const __m256i a = pixel<kAdd, kLean>(acc[i][0], residual_at<kAdd>(i));
+      const __m256i b = next == i ? a : pixel<kAdd, kLean>(acc[next][0], residual_at<kAdd>(next));
+      const __m256i q = bytes<kLean>(a, b);
       put16(dst_ + i * step_, _mm256_castsi256_si128(q));
       if (next != i) put16(dst_ + next * step_, _mm256_extracti128_si256(q, 1));
     }
