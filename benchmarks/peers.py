@@ -86,7 +86,10 @@ def measure(case: Any, names: list[str], args: argparse.Namespace, limits: dict[
     from contenders import CONTENDERS
     from harness import ratio, run_rounds, summary
     from roofline import bound
+    from workloads import TRANSFORMERS
 
+    if case.model not in TRANSFORMERS:
+        names = [n for n in names if "attention" not in n]
     running, failed = start(case, names, args, log)
     failed |= run_rounds(running, args.rounds, args.seconds)
     roofline = {}

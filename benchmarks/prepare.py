@@ -3,7 +3,7 @@
 
 Kinds: base (weights, inputs, calibration data, PyTorch's float32 answer, operation counts), torch_float32,
 torch_int8 (torchao X86), onnx, onnx_qdq, onnx_dynamic, openvino_float32, openvino_int8 (NNCF), pt2q_float32,
-pt2q_int8. Times go to KIND.json.
+pt2q_int8, pt2q_int8_attention (the products inside attention too). Times go to KIND.json.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def _openvino_int8(case: Case, folder: pathlib.Path) -> None:
 
     model = openvino.convert_model(str(folder / "onnx.onnx"))
     feeds = list(map(feed_of, _calibration(case, folder)))
-    kind = nncf.ModelType.TRANSFORMER if case.model in ("minilm", "minilm_masked", "vit_b16") else None
+    kind = nncf.ModelType.TRANSFORMER if case.model in workloads.TRANSFORMERS else None
     model = nncf.quantize(model, nncf.Dataset(feeds), subset_size=len(feeds), model_type=kind, preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU)  # fmt: skip
     openvino.save_model(model, str(folder / "openvino_int8.xml"), compress_to_fp16=False)
 

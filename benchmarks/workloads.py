@@ -29,6 +29,7 @@ SOURCES = {
     "vit_b16": "nets",
     "dlrm": "nets",
 }
+TRANSFORMERS = ("minilm", "minilm_masked", "vit_b16")
 CASES = ("resnet18:1", "resnet18:50", "resnet50:1", "resnet50:16", "mobilenet_v2:1", "mobilenet_v2:16",
          "squeezenet1_1:1", "minilm:1", "minilm:8", "vit_b16:1", "dlrm:2048")  # fmt: skip
 
