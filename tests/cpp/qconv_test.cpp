@@ -184,10 +184,10 @@ TEST(QConv, ChannelSlicesAndSignedTypes) {
 }
 
 // u8 without zero points or bounds takes fewer instructions; the last shape's weights exceed L1.
-TEST(QConv, ResidualsWithoutZeroPoint) {
+TEST(QConv, ResultsAndResidualsWithoutZeroPoint) {
   std::mt19937 rng(11);
   for (const int64_t out : {16, 24, 32, 40, 48, 56, 64, 100, 320}) {
-    for (const int32_t zero_point : {0, 1}) {
+    for (const int32_t zero_point : {-1, 0, 1}) {  // of the residual; -1: there is none
       Case c;
       c.spec.shape = conv(2, 5, 5, out == 320 ? 256 : 20, out, 1, 1, 0);
       c.spec.dst_stride = out + 3;
@@ -196,7 +196,8 @@ TEST(QConv, ResidualsWithoutZeroPoint) {
       add.residual_type = ElemType::u8;
       add.residual_scale = 0.01F;
       add.residual_zero_point = zero_point;
-      c.spec.epilogue.ops = {add, {PostOpKind::relu}};
+      if (zero_point >= 0) c.spec.epilogue.ops.push_back(add);
+      c.spec.epilogue.ops.push_back({PostOpKind::relu});
       set_scales(c, rng, true);
       expect_all_routes_match(c, make_data(c, rng), "residual " + std::to_string(out));
     }
