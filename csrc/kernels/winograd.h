@@ -19,7 +19,7 @@
 //
 // float32 takes other points, with which rounding errors stay near those of summing product by
 // product. Its results, too, are the same bits on every instruction set, for any thread count and
-// any batch split.
+// any batch split. An infinity or NaN in a patch reaches all 16 results of the tile.
 #pragma once
 
 #include <cstdint>
