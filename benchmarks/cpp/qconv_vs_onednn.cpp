@@ -1,7 +1,8 @@
-// int8 convolutions of ResNet-18, ResNet-50 and MobileNetV2 (dense ones): our kernels against
-// oneDNN, u8 x s8 -> u8 with ReLU, hot buffers, weights packed once. The two run in turn, round by
-// round, and each keeps its best round: on a shared machine read the ratios, not the times. Rounds
-// are shorter than a scheduler's time slice, so that some of them run undisturbed.
+// int8 convolutions of ResNet-18, ResNet-50 and MobileNetV2 (dense ones): the kernel that a plan
+// would take (PT2Q_WINOGRAD=0: never Winograd's) against oneDNN, u8 x s8 -> u8 with ReLU, hot
+// buffers, weights packed once. The two run in turn, round by round, and each keeps its best round:
+// on a shared machine read the ratios, not the times. Rounds are shorter than a scheduler's time
+// slice, so that some of them run undisturbed.
 //
 //   qconv_vs_onednn [--batch N] [--threads N] [--isa NAME] [--rounds N] [--only TEXT] [--zero-point
 //   Z]
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <dnnl.hpp>
 #include <functional>
+#include <memory>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -20,6 +22,7 @@
 
 #include "base/parallel.h"
 #include "kernels/qconv.h"
+#include "kernels/winograd.h"
 
 namespace {
 
@@ -183,20 +186,40 @@ struct Totals {
   int count = 0, behind = 0;
 };
 
+struct Ours {
+  std::string name;
+  std::function<void(const void* src, void* dst)> run;
+};
+
+template <class Conv>
+Ours ours_of(std::shared_ptr<const Conv> conv) {
+  const auto scratch = std::make_shared<AlignedBuffer>(conv->scratch_bytes());
+  return {conv->describe(),
+          [=](const void* src, void* dst) { conv->run(src, dst, scratch->data()); }};
+}
+
+Ours choose(const QConvSpec& spec, const Problem& p, Isa isa) {
+  const WeightShape shape = weight_shape(spec.shape);
+  if (winograd_pays(spec.shape, isa)) {
+    if (auto packed = pack_winograd(shape, p.weights.data(), isa))
+      return ours_of(std::make_shared<const WinogradConv>(spec, packed));
+  }
+  return ours_of(std::make_shared<const QConv>(
+      spec, pack_weights(shape, p.weights.data(), choose_route(isa))));
+}
+
 void bench(const Layer& layer, const Options& o, Totals& totals) {
   Problem p = make_problem(layer, o);
   const ConvShape& s = p.shape;
-  const WeightShape ws = weight_shape(s);
   const Isa isa = std::min(best_isa(), isa_from_label(o.isa));
   QConvSpec spec;
   spec.shape = s;
   spec.src_zero_point = p.zero_point;
   spec.epilogue.scale = {p.scale};
   spec.epilogue.ops = {PostOp{}};
-  const QConv ours(spec, pack_weights(ws, p.weights.data(), choose_route(isa)));
-  const AlignedBuffer scratch(ours.scratch_bytes());
+  const Ours ours = choose(spec, p, isa);
   OneDnn theirs(p);
-  const auto run_ours = [&] { ours.run(p.src.data(), p.dst_ours.data(), scratch.data()); };
+  const auto run_ours = [&] { ours.run(p.src.data(), p.dst_ours.data()); };
   const auto run_theirs = [&] { theirs.run(); };
   const double once = std::min(seconds(run_ours, 3), seconds(run_theirs, 3));
   const int repeats = std::max(1, static_cast<int>(0.0004 / once));
@@ -212,7 +235,7 @@ void bench(const Layer& layer, const Options& o, Totals& totals) {
                                                 s.kernel_h * s.kernel_w);
   std::printf(
       "%-4s %-34s %9.1f us %7.0f GOP/s | onednn %9.1f us %7.0f GOP/s | x%.2f  diff %d  %s\n",
-      layer.net, ours.describe().c_str(), best_ours * 1e6, gop / best_ours, best_theirs * 1e6,
+      layer.net, ours.name.c_str(), best_ours * 1e6, gop / best_ours, best_theirs * 1e6,
       gop / best_theirs, best_theirs / best_ours, worst, theirs.implementation.c_str());
   std::fflush(stdout);
   totals.ours += best_ours;
