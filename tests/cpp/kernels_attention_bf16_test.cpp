@@ -18,41 +18,16 @@ std::vector<uint16_t> halves(std::vector<float>* values) {
 
 using Case = AttentionCase;
 
-AttentionShape shape_of(const Case& c) {
-  AttentionShape s = sizes_of(c);
-  const auto strides = [](int64_t(&to)[3], int64_t heads, int64_t rows, int64_t depth) {
-    to[0] = heads * rows * depth;
-    to[1] = depth;  // heads side by side
-    to[2] = heads * depth;
-  };
-  strides(s.q, c.heads, c.length, c.depth);
-  strides(s.k, c.heads / c.heads_per_key, c.source, c.depth);
-  strides(s.v, c.heads / c.heads_per_key, c.source, c.value_depth);
-  strides(s.out, c.heads, c.length, c.value_depth);
-  s.mask[2] = c.source;
-  s.mask[3] = 1;
-  return s;
-}
-
 void check(const Case& c) {
-  const AttentionShape s = shape_of(c);
+  const AttentionShape s = interleaved_shape(c);
   ASSERT_TRUE(attention_bf16_fits(s));
   const int64_t key_heads = c.heads / c.heads_per_key;
   auto q = random_floats(c.batch * c.heads * c.length * c.depth, 1);
   auto k = random_floats(c.batch * key_heads * c.source * c.depth, 2);
   auto v = random_floats(c.batch * key_heads * c.source * c.value_depth, 3);
   const auto qh = halves(&q), kh = halves(&k), vh = halves(&v);
-  const int64_t cells = c.length * c.source;
-  auto added = random_floats(cells, 4);
-  const auto allowed = std::make_unique<bool[]>(static_cast<size_t>(cells));
-  for (int64_t i = 0; i < cells; ++i) {
-    const bool yes = added[static_cast<size_t>(i)] > -0.5F && i / c.source != 1;  // row 1: nothing
-    allowed[static_cast<size_t>(i)] = yes;
-    if (!yes) added[static_cast<size_t>(i)] = -INFINITY;
-  }
-  AttentionMask mask;
-  if (c.mask == Case::added) mask.added = added.data();
-  if (c.mask == Case::allowed) mask.allowed = allowed.get();
+  const AttentionMasks masks(c);
+  const AttentionMask& mask = masks.mask;
   std::vector<float> want(q.size() / static_cast<size_t>(c.depth * c.batch) *
                           static_cast<size_t>(c.value_depth * c.batch));
   attention_reference(s, q.data(), k.data(), v.data(), mask, want.data());
@@ -91,10 +66,10 @@ TEST(AttentionBf16, IsCloseToFloatAndQuantizesItsOwnResult) {
 }
 
 TEST(AttentionBf16, SuitsEvenDepthsAndWholeVectorsWhereTheCpuHasIt) {
-  const AttentionShape whole = shape_of({1, 1, 1, 4, 4, 8, 16, false, Case::none});
+  const AttentionShape whole = interleaved_shape({1, 1, 1, 4, 4, 8, 16, false, Case::none});
   EXPECT_EQ(attention_bf16_fits(whole), has_attention_bf16());
-  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 7, 16, false, Case::none})));
-  EXPECT_FALSE(attention_bf16_fits(shape_of({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
+  EXPECT_FALSE(attention_bf16_fits(interleaved_shape({1, 1, 1, 4, 4, 7, 16, false, Case::none})));
+  EXPECT_FALSE(attention_bf16_fits(interleaved_shape({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
   const testing::IsaCap cap(Isa::avx2);
   EXPECT_FALSE(attention_bf16_fits(whole));
 }

@@ -9,22 +9,6 @@ namespace {
 
 using Case = AttentionCase;
 
-AttentionShape shape_of(const Case& c) {
-  AttentionShape s = sizes_of(c);
-  const auto strides = [](int64_t(&to)[3], int64_t heads, int64_t rows, int64_t depth) {
-    to[0] = heads * rows * depth;
-    to[1] = depth;  // heads side by side
-    to[2] = heads * depth;
-  };
-  strides(s.q, c.heads, c.length, c.depth);
-  strides(s.k, c.heads / c.heads_per_key, c.source, c.depth);
-  strides(s.v, c.heads / c.heads_per_key, c.source, c.value_depth);
-  strides(s.out, c.heads, c.length, c.value_depth);
-  s.mask[2] = c.source;
-  s.mask[3] = 1;
-  return s;
-}
-
 struct Operands {
   std::vector<float> q, k, v;
   std::vector<uint8_t> qc, kc, vc;
@@ -61,31 +45,14 @@ void check_bits(const AttentionShape& s, const AttentionQuant& quant, const Oper
   });
 }
 
-// An additive mask of one row per query; row 1 sees nothing.
-struct Masks {
-  std::vector<float> added;
-  std::unique_ptr<bool[]> allowed;
-  AttentionMask mask;
-
-  explicit Masks(const Case& c) : added(random_floats(c.length * c.source, 4)) {
-    allowed = std::make_unique<bool[]>(added.size());
-    for (size_t i = 0; i < added.size(); ++i) {
-      allowed[i] = added[i] > -0.5F && static_cast<int64_t>(i) / c.source != 1;
-      if (!allowed[i]) added[i] = -INFINITY;
-    }
-    if (c.mask == Case::added) mask.added = added.data();
-    if (c.mask == Case::allowed) mask.allowed = allowed.get();
-  }
-};
-
 const AttentionQuant kQuant = {
     {0.021, 119, 0, 255}, {0.019, 140, 0, 255}, {0.023, 128, 0, 255}, {1.0 / 255, 0, 0, 255}};
 
 void check(const Case& c, const AttentionQuant& quant = kQuant) {
-  const AttentionShape s = shape_of(c);
+  const AttentionShape s = interleaved_shape(c);
   ASSERT_TRUE(attention_int8_fits(s));
   const Operands o(c, quant);
-  const Masks masks(c);
+  const AttentionMasks masks(c);
   const auto results = static_cast<size_t>(c.batch * c.heads * c.length * c.value_depth);
   check_bits<float>(s, quant, o, masks.mask, results, {});
   check_bits<uint8_t>(s, quant, o, masks.mask, results, {0.006, 131, 0, 255});
@@ -130,16 +97,17 @@ TEST(AttentionInt8, NanInAMaskGivesTheLeastCodes) {
   added[3] = NAN;
   AttentionMask mask;
   mask.added = added.data();
-  check_bits<float>(shape_of(c), kQuant, o, mask, 32, {});
+  check_bits<float>(interleaved_shape(c), kQuant, o, mask, 32, {});
 }
 
 TEST(AttentionInt8, SuitsWholeWordsAndVectors) {
-  const AttentionShape whole = shape_of({1, 1, 1, 4, 4, 8, 16, false, Case::none});
+  const AttentionShape whole = interleaved_shape({1, 1, 1, 4, 4, 8, 16, false, Case::none});
   EXPECT_TRUE(attention_int8_fits(whole));
-  EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 6, 16, false, Case::none})));
-  EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
-  EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 4, 8, 16, true, Case::none})));
-  EXPECT_FALSE(attention_int8_fits(shape_of({1, 1, 1, 4, 40000, 8, 16, false, Case::none})));
+  EXPECT_FALSE(attention_int8_fits(interleaved_shape({1, 1, 1, 4, 4, 6, 16, false, Case::none})));
+  EXPECT_FALSE(attention_int8_fits(interleaved_shape({1, 1, 1, 4, 4, 8, 20, false, Case::none})));
+  EXPECT_FALSE(attention_int8_fits(interleaved_shape({1, 1, 1, 4, 4, 8, 16, true, Case::none})));
+  EXPECT_FALSE(
+      attention_int8_fits(interleaved_shape({1, 1, 1, 4, 40000, 8, 16, false, Case::none})));
 }
 
 }  // namespace
