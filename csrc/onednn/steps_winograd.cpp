@@ -5,27 +5,12 @@
 #include "kernels/winograd.h"
 #include "onednn/float_ops.h"
 #include "onednn/packed_once.h"
+#include "onednn/qconv_step.h"
 #include "onednn/steps_gpu.h"
 #include "ops/support/lowered.h"
 
 namespace pt2q {
 namespace {
-
-class WinogradStep : public Step {
- public:
-  explicit WinogradStep(kernels::WinogradConv conv) : conv_(std::move(conv)) {}
-  void run(RunContext& ctx) const override {
-    conv_.run(ctx.data(inputs[0]), ctx.data(outputs[0]), ctx.scratchpad,
-              inputs.size() > 1 ? ctx.data(inputs[1]) : nullptr);
-  }
-  bool can_spread() const override { return true; }
-  void spread(const Rows& rows) override { conv_.set_dst_stride(rows.stride); }
-  std::string describe() const { return "pt2q " + conv_.describe(); }
-  size_t scratch() const { return conv_.scratch_bytes(); }
-
- private:
-  kernels::WinogradConv conv_;
-};
 
 bool is_plain(const PlanBuilder& builder, int id) {
   return builder.value(id).dtype == DType::Float32 && builder.value(id).sizes.size() == 4;
@@ -84,10 +69,11 @@ bool add_winograd_conv(PlanBuilder& builder, const Node& node, const FloatConv& 
   const bool adds = std::any_of(conv.post_ops.begin(), conv.post_ops.end(),
                                 [](const FloatPostOp& op) { return op.is_add; });
   if (adds) inputs.push_back(builder.as_layout(conv.other, out_strides));
-  auto step = std::make_unique<WinogradStep>(kernels::WinogradConv(spec, packed));
+  auto step =
+      std::make_unique<QConvStep<kernels::WinogradConv>>(kernels::WinogradConv(spec, packed));
   builder.plan().scratchpad_bytes = std::max(builder.plan().scratchpad_bytes, step->scratch());
   const int out = builder.new_value(out_sizes, out_strides, DType::Float32);
-  step->info = builder.describe(node, step->describe(), out);
+  step->info = builder.describe(node, step->info.kernel, out);
   step->info.flops = conv_flops(out_sizes, weight.sizes());
   if (adds) step->in_place_input = inputs[1];  // overwritten pixel by pixel
   builder.add(std::move(step), inputs, {out});
